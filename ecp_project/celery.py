@@ -1,0 +1,96 @@
+"""The Celery application. A message is a wake-up hint that carries ids; no state lives in the broker.
+
+Options follow OPERATIONS section 2. An app adds its periodic tasks beside them, in its own `tasks.py`:
+`app.conf.beat_schedule["ledger.project_search"] = {"task": "ledger.project_search", "schedule": 2.0}`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, signals
+from django.conf import settings
+from prometheus_client import multiprocess
+
+from ecp_project import env
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", env.settings_module())
+# Read by the worker when it starts: SIGTERM then ends in the soft shutdown.
+os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+
+CANARY = "ops.canary"
+CANARY_INTERVAL_S = 30.0
+SOFT_SHUTDOWN_S = 60
+
+app = Celery("ecp")
+app.conf.update(
+    broker_url=settings.REDIS_URL or "memory://",
+    task_ignore_result=True,
+    task_serializer="json",
+    result_serializer="json",
+    accept_content=["json"],
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_default_queue="default",
+    worker_prefetch_multiplier=1,
+    worker_soft_shutdown_timeout=SOFT_SHUTDOWN_S,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={
+        "visibility_timeout": 120,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+    },
+    enable_utc=True,
+    timezone="UTC",
+    beat_scheduler="ecp_project.beat:LockedScheduler",
+    beat_max_loop_interval=5,
+    # a hint that nobody took in time is worth nothing; the next one is on its way
+    beat_schedule={CANARY: {"task": CANARY, "schedule": CANARY_INTERVAL_S, "options": {"expires": 60}}},
+)
+app.autodiscover_tasks()
+
+
+def heartbeat_file(process: str) -> Path:
+    """Touched while a process without a port works; its probe looks at the age (OPERATIONS section 7)."""
+    place: Path = settings.ECP_STATE_DIR
+    return place / f"{process}.heartbeat"
+
+
+def beat_heart(process: str) -> None:
+    file = heartbeat_file(process)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.touch()
+
+
+@app.task(name=CANARY)
+def canary() -> None:
+    """Show that the worker consumes, not only that it is connected."""
+    from ecp_project.observability.metrics import CELERY_CANARY_LAST_SUCCESS  # noqa: PLC0415 - needs the folder
+
+    CELERY_CANARY_LAST_SUCCESS.set(time.time())
+    beat_heart("worker")
+
+
+@signals.setup_logging.connect
+def _keep_our_logging(**_kwargs: Any) -> None:
+    """Being connected is enough: Celery then leaves the JSON lines of Django's LOGGING alone."""
+
+
+@signals.worker_ready.connect
+def _show_metrics(**_kwargs: Any) -> None:
+    from ecp_project.observability import metrics  # noqa: PLC0415 - needs the folder
+
+    metrics.set_build_info(settings.ECP_COMMIT)
+    metrics.serve(settings.ECP_METRICS_PORT, settings.ECP_METRICS_ADDRESS)
+
+
+@signals.worker_process_shutdown.connect
+def _forget_process(pid: int, **_kwargs: Any) -> None:
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # untyped in the library

@@ -1,0 +1,65 @@
+"""gunicorn's settings for the web processes (OPERATIONS section 2).
+
+The environment chooses port and sizes; everything else is fixed here. A web process never holds the key that
+signs checkpoints, so one that is given it refuses to start.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ecp_project import env
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
+
+_KEY = "ECP_SIGNING_KEY_FILE"
+if os.environ.get(_KEY):
+    raise env.EnvError(f"{_KEY} is set for a web process; only the checkpointer may hold the signing key")
+
+bind = env.text("ECP_BIND", f"127.0.0.1:{env.integer('ECP_PORT', 8000, minimum=1, maximum=65535)}")
+worker_class = "gthread"
+workers = env.integer("ECP_WEB_PROCESSES", 2, minimum=1, maximum=256)
+threads = env.integer("ECP_WEB_THREADS", 4, minimum=1, maximum=256)
+timeout = 30
+graceful_timeout = 25
+keepalive = 15
+max_requests = env.integer("ECP_WEB_MAX_REQUESTS", 5000)
+max_requests_jitter = max_requests // 10
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - heartbeat files belong in memory
+limit_request_line = 8190  # our own 414 answers from 4 KiB on
+limit_request_field_size = 8190
+accesslog = None  # the request line is our own: observability/middleware.py
+errorlog = "-"
+loglevel = "warning"
+proc_name = "ecp-web"
+
+
+def on_starting(server: Arbiter) -> None:  # noqa: ARG001 - gunicorn's signature
+    from ecp_project.observability import metrics  # noqa: PLC0415 - settings must not load before gunicorn is ready
+
+    metrics.empty_folder()
+
+
+def when_ready(server: Arbiter) -> None:  # noqa: ARG001 - gunicorn's signature
+    from ecp_project.observability import metrics  # noqa: PLC0415 - as above
+
+    metrics.serve(
+        env.integer("ECP_METRICS_PORT", 9108, maximum=65535), env.text("ECP_METRICS_ADDRESS", "127.0.0.1")
+    )
+
+
+def post_worker_init(worker: Worker) -> None:  # noqa: ARG001 - gunicorn's signature
+    from ecp_project.observability import metrics  # noqa: PLC0415 - only needed there
+
+    metrics.set_build_info(env.text("ECP_COMMIT", "unknown"))
+
+
+def child_exit(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001 - gunicorn's signature
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        from prometheus_client import multiprocess  # noqa: PLC0415 - only with a folder
+
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # untyped in the library
