@@ -1,0 +1,5 @@
+import sys
+
+from ledger.core.verify.command import main
+
+sys.exit(main())
