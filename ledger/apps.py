@@ -1,0 +1,17 @@
+"""Django application of the transparency ledger, the one mandatory layer."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class LedgerConfig(AppConfig):
+    name = "ledger"
+    verbose_name = "Ledger"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from ecp_project.observability import health  # noqa: PLC0415 - models are not loaded any earlier
+        from ledger.probe import ledger_probe  # noqa: PLC0415 - as above
+
+        health.register("ledger", ledger_probe, on_error="degraded")

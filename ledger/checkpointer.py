@@ -1,0 +1,538 @@
+"""Signs what is stored, after reading it back twice (LEDGER sections 10 and 12).
+
+A process of its own with a direct connection; the only one that holds the signing key. A certificate log
+was lost when one bit flipped between hashing and storing and the wrong hash was signed: so no stored byte
+is signed unread. It also compares the database with the checkpoints kept outside it and writes the guard
+row that appends wait for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from uuid import UUID
+
+from ecp_project.kernel.clock import format_time
+from ledger import metrics, modes
+from ledger.core.columns import Columns, columns_of
+from ledger.core.entry import EntrySyntax, genesis, leaf_hash, parse_entry
+from ledger.core.note import Checkpoint, Signer, sign_checkpoint
+from ledger.core.tiles import TILE_WIDTH, Tile, TileBuilder, tile_root
+from ledger.models.log import POSITIONS_PER_LOG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import psycopg
+
+LOCK_CLASS = (
+    0x4543504C  # "ECPL"; with the log's id the advisory lock that keeps a second checkpointer waiting
+)
+SLICE = 50_000
+FETCH = 2_000
+
+
+class ReadbackMismatch(Exception):
+    """Stored bytes differ from what they must be. Nothing was signed.
+
+    The log halts until a person has looked.
+    """
+
+    def __init__(self, log: str, seq: int, what: str) -> None:
+        super().__init__(f"log {log}: {what} at position {seq}")
+        self.seq = seq
+        self.what = what
+
+
+class Anchor(NamedTuple):
+    """The newest checkpoint that a sink holds, with the cluster it came from."""
+
+    size: int
+    root: bytes
+    system_identifier: int
+    timeline: int
+
+
+class Sink(Protocol):
+    """A place outside the database that keeps checkpoints."""
+
+    name: str
+
+    def newest(self, origin: str) -> Anchor | None:
+        """None when it holds nothing for this log; OSError when it cannot be read."""
+        ...
+
+    def publish(self, line: dict[str, Any]) -> None:
+        """Durable on return; OSError when that failed."""
+        ...
+
+
+class FileSink:
+    """Appends one JSON line per checkpoint to a file and syncs it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = f"file:{path.name}"
+
+    def newest(self, origin: str) -> Anchor | None:
+        if not self.path.exists():
+            return None
+        found = None
+        with self.path.open("rb") as stream:
+            for raw in stream:
+                try:
+                    line = json.loads(raw)
+                    is_mine = line["origin"] == origin
+                except (ValueError, KeyError, TypeError):
+                    continue  # the torn last line of a crash proves nothing
+                if is_mine:
+                    found = line
+        if found is None:
+            return None
+        return Anchor(
+            int(found["size"]),
+            bytes.fromhex(found["root"]),
+            int(found["system_identifier"]),
+            int(found["timeline"]),
+        )
+
+    def publish(self, line: dict[str, Any]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not self.path.exists()
+        with self.path.open("ab") as stream:
+            stream.write(json.dumps(line, sort_keys=True).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        if is_new:
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+class HighWaterMark:
+    """Beside the key: the largest size ever signed and its root, so that the key never signs a fork."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def check(self, origin: str, checkpoint: Checkpoint) -> None:
+        marks = self._read()
+        mark = marks.get(origin)
+        if mark is None:
+            return
+        if checkpoint.size < mark["size"] or (
+            checkpoint.size == mark["size"] and checkpoint.root.hex() != mark["root"]
+        ):
+            raise ReadbackMismatch(origin, checkpoint.size, f"the key has signed size {mark['size']} before")
+
+    def raise_to(self, origin: str, checkpoint: Checkpoint) -> None:
+        marks = self._read() | {origin: {"size": checkpoint.size, "root": checkpoint.root.hex()}}
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        with draft.open("w", encoding="utf-8") as stream:
+            json.dump(marks, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(self._path)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self._path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {}
+
+
+@dataclass(slots=True)
+class _Signed:
+    """State after the newest checkpoint of one log."""
+
+    builder: TileBuilder
+    tip: bytes
+    rcvd: str
+    postmaster_start: datetime
+
+
+ROWS_SQL = """
+SELECT seq, uid, kind, agent, action, zone, risk, level, bypassed, rcvd, late, entry, leaf_hash
+FROM ledger_entry WHERE id >= %s AND id < %s ORDER BY id
+"""
+BYTES_SQL = "SELECT entry, leaf_hash FROM ledger_entry WHERE id >= %s AND id < %s ORDER BY id"
+
+
+class Checkpointer:
+    """Checkpoints of all logs over one connection. `turn` does one round.
+
+    The command calls it every second.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[[], psycopg.Connection[Any]],
+        signer: Callable[[str], Signer],
+        sinks: Sequence[Sink],
+        high_water: HighWaterMark,
+        clock: Callable[[], datetime],
+    ) -> None:
+        assert sinks, "a checkpointer without a sink publishes nothing"
+        self._connect = connect
+        self._signer = signer
+        self._sinks = sinks
+        self._high_water = high_water
+        self._clock = clock
+        self._connection: psycopg.Connection[Any] | None = None
+        self._states: dict[int, _Signed] = {}
+        self._locked: set[int] = set()
+
+    def turn(self) -> int:
+        """Sign every log that has grown; returns how many checkpoints were signed.
+
+        Raises `ReadbackMismatch`.
+        """
+        connection = self._live_connection()
+        with connection.cursor(binary=True) as cursor:
+            cursor.execute(
+                "SELECT l.id, l.slug, l.origin, l.mode, h.size FROM ledger_log l "
+                "JOIN ledger_head h ON h.log_id = l.id"
+            )
+            logs = cursor.fetchall()
+        signed = 0
+        for log_id, slug, origin, _mode, size in logs:
+            if not self._holds_lock(connection, log_id):
+                continue
+            try:
+                signed += self._log_turn(connection, log_id, slug, origin, size)
+            except ReadbackMismatch:
+                connection.rollback()
+                metrics.READBACK_MISMATCH.inc()
+                self._halt(connection, log_id, "readback_mismatch")
+                self._states.pop(log_id, None)
+                raise
+        return signed
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _live_connection(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            self._connection = self._connect()
+            self._connection.autocommit = True
+            self._states.clear()
+            self._locked.clear()
+        return self._connection
+
+    def _holds_lock(self, connection: psycopg.Connection[Any], log_id: int) -> bool:
+        """One checkpointer at a time.
+
+        Liveness only, the high-water mark and primary keys give correctness.
+        """
+        if log_id not in self._locked:
+            row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, log_id)).fetchone()
+            if row is None or not row[0]:
+                return False
+            self._locked.add(log_id)
+        return True
+
+    def _log_turn(
+        self, connection: psycopg.Connection[Any], log_id: int, slug: str, origin: str, size: int
+    ) -> int:
+        state = self._states.get(log_id)
+        if state is None:
+            state = self._open(connection, log_id, origin)
+            if state is None:
+                return 0
+            self._states[log_id] = state
+        metrics.SIZE.labels(log=slug).set(size)
+        signed = 0
+        while state.builder.size < size:
+            self._sign_slice(connection, log_id, slug, origin, state, min(size, state.builder.size + SLICE))
+            signed += 1
+        return signed
+
+    # --- restore guard (section 12)
+    def _open(self, connection: psycopg.Connection[Any], log_id: int, origin: str) -> _Signed | None:
+        """Compare with the anchors, write the guard row, rebuild the frontier. None: the log stays halted."""
+        with connection.transaction(), connection.cursor(binary=True) as cursor:
+            identity = modes.read_identity(cursor)
+            cursor.execute(
+                "SELECT size, root FROM ledger_checkpoint WHERE log_id = %s ORDER BY size DESC LIMIT 1",
+                (log_id,),
+            )
+            size, root = cursor.fetchone() or (0, b"")
+            cursor.execute("SELECT size FROM ledger_head WHERE log_id = %s", (log_id,))
+            (head_size,) = cursor.fetchone() or (0,)
+            anchors, unreadable = self._anchors(origin)
+            verdict = self._verdict(cursor, log_id, head_size, identity, anchors, unreadable=unreadable)
+            cursor.execute(
+                """
+                INSERT INTO ledger_guard
+                    (log_id, system_identifier, timeline, postmaster_start, size, root, verdict, at)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())
+                ON CONFLICT (log_id) DO UPDATE SET system_identifier = excluded.system_identifier,
+                    timeline = excluded.timeline, postmaster_start = excluded.postmaster_start,
+                    size = excluded.size, root = excluded.root, verdict = excluded.verdict, at = excluded.at
+                """,
+                (
+                    log_id, identity.system_identifier, identity.timeline, identity.postmaster_start,
+                    head_size,
+                    bytes(root) or genesis(origin), verdict,
+                ),
+            )  # fmt: skip
+            if verdict not in {modes.GUARD_OK, modes.GUARD_OK_RESTORED}:
+                cursor.execute(
+                    "UPDATE ledger_log SET mode = 'halt' WHERE id = %s AND mode <> 'halt'", (log_id,)
+                )
+                return None
+            builder = TileBuilder.restore(size, _tile_source(cursor, log_id))
+            if size and builder.root() != bytes(root):
+                raise ReadbackMismatch(origin, size, "the tiles do not give the root of the last checkpoint")
+            tip, rcvd = genesis(origin), ""
+            if size:
+                base = log_id * POSITIONS_PER_LOG
+                cursor.execute("SELECT entry FROM ledger_entry WHERE id = %s", (base + size - 1,))
+                (last,) = cursor.fetchone() or (b"",)
+                raw = bytes(last)
+                tip, rcvd = leaf_hash(raw), parse_entry(raw).rcvd
+        return _Signed(builder, tip, rcvd, identity.postmaster_start)
+
+    def _anchors(self, origin: str) -> tuple[list[Anchor], bool]:
+        anchors, failed = [], 0
+        for sink in self._sinks:
+            try:
+                anchor = sink.newest(origin)
+            except OSError:
+                failed += 1
+                continue
+            if anchor is not None:
+                anchors.append(anchor)
+        return anchors, failed == len(self._sinks)
+
+    def _verdict(
+        self,
+        cursor: psycopg.Cursor[Any],
+        log_id: int,
+        size: int,
+        identity: modes.Identity,
+        anchors: list[Anchor],
+        *,
+        unreadable: bool,
+    ) -> str:
+        """The table of section 12, worst finding first."""
+        if not anchors:
+            cursor.execute("SELECT EXISTS (SELECT FROM ledger_checkpoint WHERE log_id = %s)", (log_id,))
+            (was_signed,) = cursor.fetchone() or (False,)
+            # Entries that wait for their very first checkpoint have no anchor yet, and need none.
+            return "no_anchor" if was_signed or unreadable else modes.GUARD_OK
+        newest = max(anchors, key=lambda anchor: anchor.size)
+        if size < newest.size:
+            return "restored_behind_checkpoint"
+        for anchor in anchors:
+            if anchor.size and self._root_at(cursor, log_id, anchor.size) != anchor.root:
+                return "anchor_root_mismatch"
+        is_same = (newest.system_identifier, newest.timeline) == (
+            identity.system_identifier,
+            identity.timeline,
+        )
+        return modes.GUARD_OK if is_same else modes.GUARD_OK_RESTORED
+
+    @staticmethod
+    def _root_at(cursor: psycopg.Cursor[Any], log_id: int, size: int) -> bytes:
+        """Root recomputed from the stored leaf hashes, not from a stored checkpoint."""
+        builder = TileBuilder()
+        base = log_id * POSITIONS_PER_LOG
+        cursor.execute(
+            "SELECT leaf_hash FROM ledger_entry WHERE id >= %s AND id < %s ORDER BY id", (base, base + size)
+        )
+        while rows := cursor.fetchmany(FETCH):
+            for (leaf,) in rows:
+                builder.append(bytes(leaf))
+        return builder.root()
+
+    # --- signing (section 10)
+    def _sign_slice(  # noqa: PLR0917 - private step of one turn
+        self,
+        connection: psycopg.Connection[Any],
+        log_id: int,
+        slug: str,
+        origin: str,
+        state: _Signed,
+        size: int,
+    ) -> None:
+        start, base = state.builder.size, log_id * POSITIONS_PER_LOG
+        leaves, tip, rcvd = self._read_checked(connection, log_id, origin, state, size)
+        builder = TileBuilder.restore(start, _memory_source(state.builder)) if start else TileBuilder()
+        tiles = list(builder.extend(leaves))
+        with connection.transaction(), connection.cursor(binary=True) as cursor:
+            self._store_tiles(cursor, log_id, tiles)
+            # The second reading: other buffers, other hashes, and the tiles as they are stored now.
+            again = TileBuilder.restore(start, _memory_source(state.builder)) if start else TileBuilder()
+            cursor.execute(BYTES_SQL, (base + start, base + size))
+            while rows := cursor.fetchmany(FETCH):
+                for entry, leaf in rows:
+                    computed = leaf_hash(bytes(entry))
+                    if computed != bytes(leaf):
+                        raise ReadbackMismatch(origin, again.size, "leaf hash differs on the second reading")
+                    again.append(computed)
+            root = builder.root()
+            if again.size != size or again.root() != root:
+                raise ReadbackMismatch(origin, size, "the root differs on the second reading")
+            self._compare_tiles(cursor, log_id, origin, tiles)
+            checkpoint = Checkpoint(origin, size, root)
+            self._high_water.check(origin, checkpoint)
+            note = sign_checkpoint(checkpoint, self._signer(origin))
+            self._high_water.raise_to(origin, checkpoint)
+            now = self._clock()
+            self._publish(cursor, checkpoint, note, now)
+            cursor.execute(
+                "INSERT INTO ledger_checkpoint (log_id, size, root, note, created) "
+                "VALUES (%s, %s, %s, %s, %s)",
+                (log_id, size, root, note, now),
+            )
+            cursor.execute("SELECT pg_notify('ecp_ledger', %s)", (json.dumps({"log": log_id, "size": size}),))
+        state.builder, state.tip, state.rcvd = builder, tip, rcvd
+        metrics.CHECKPOINT_SIZE.labels(log=slug).set(size)
+        metrics.CHECKPOINT_SUCCESS.labels(log=slug).set(now.timestamp())
+
+    def _read_checked(
+        self, connection: psycopg.Connection[Any], log_id: int, origin: str, state: _Signed, size: int
+    ) -> tuple[list[bytes], bytes, str]:
+        """First reading: every rule that binds an entry to its place, and its columns to its bytes."""
+        base, seq, tip, rcvd = log_id * POSITIONS_PER_LOG, state.builder.size, state.tip, state.rcvd
+        leaves: list[bytes] = []
+        with connection.cursor(binary=True) as cursor:
+            cursor.execute(ROWS_SQL, (base + seq, base + size))
+            while rows := cursor.fetchmany(FETCH):
+                for row in rows:
+                    tip, rcvd = _check_row(row, origin, seq, tip, rcvd)
+                    leaves.append(tip)
+                    seq += 1
+        if seq != size:
+            raise ReadbackMismatch(origin, seq, "an entry below the head is missing")
+        return leaves, tip, rcvd
+
+    @staticmethod
+    def _store_tiles(cursor: psycopg.Cursor[Any], log_id: int, tiles: list[Tile]) -> None:
+        for tile in tiles:
+            cursor.execute(
+                "INSERT INTO ledger_tile (log_id, level, idx, data, root) VALUES (%s, %s, %s, %s, %s) "
+                "ON CONFLICT DO NOTHING",
+                (log_id, tile.level, tile.index, tile.data, tile_root(tile.data)),
+            )
+
+    @staticmethod
+    def _compare_tiles(cursor: psycopg.Cursor[Any], log_id: int, origin: str, tiles: list[Tile]) -> None:
+        for tile in tiles:
+            cursor.execute(
+                "SELECT data, root FROM ledger_tile WHERE log_id = %s AND level = %s AND idx = %s",
+                (log_id, tile.level, tile.index),
+            )
+            row = cursor.fetchone()
+            if row is None or bytes(row[0]) != tile.data or bytes(row[1]) != tile_root(bytes(row[0])):
+                raise ReadbackMismatch(
+                    origin, tile.index * TILE_WIDTH, f"tile {tile.level}/{tile.index} differs"
+                )
+
+    def _publish(self, cursor: psycopg.Cursor[Any], checkpoint: Checkpoint, note: str, now: datetime) -> None:
+        """Nobody sees a checkpoint before an anchor holds it.
+
+        Without any anchor it is not published at all.
+        """
+        identity = modes.read_identity(cursor)
+        line = {
+            "origin": checkpoint.origin,
+            "size": checkpoint.size,
+            "root": checkpoint.root.hex(),
+            "note": note,
+            "at": format_time(now),
+            "system_identifier": identity.system_identifier,
+            "timeline": identity.timeline,
+        }
+        written = 0
+        for sink in self._sinks:
+            try:
+                sink.publish(line)
+                written += 1
+            except OSError:
+                metrics.PUBLISH_FAILURES.labels(sink=sink.name).inc()
+        if not written:
+            raise OSError("no checkpoint sink could be written; the checkpoint is not published")
+
+    def _halt(self, connection: psycopg.Connection[Any], log_id: int, reason: str) -> None:
+        with connection.transaction():
+            connection.execute("UPDATE ledger_log SET mode = 'halt' WHERE id = %s", (log_id,))
+            connection.execute(
+                "UPDATE ledger_guard SET verdict = %s, at = clock_timestamp() WHERE log_id = %s",
+                (reason, log_id),
+            )
+
+
+def _check_row(row: tuple[Any, ...], origin: str, seq: int, tip: bytes, rcvd: str) -> tuple[bytes, str]:
+    """(leaf hash, rcvd) of a row that is sound at `seq` behind `tip`."""
+    raw = bytes(row[11])
+    leaf = leaf_hash(raw)
+    if leaf != bytes(row[12]):
+        raise ReadbackMismatch(origin, seq, "leaf hash and bytes differ")
+    try:
+        entry = parse_entry(raw)
+    except EntrySyntax as error:
+        raise ReadbackMismatch(origin, seq, str(error)) from error
+    if entry.log != origin or entry.seq != seq or row[0] != seq:
+        raise ReadbackMismatch(origin, seq, "another log or position stands in the bytes")
+    if entry.prev != tip:
+        raise ReadbackMismatch(origin, seq, "prev is not the leaf hash before it")
+    if entry.rcvd < rcvd:
+        raise ReadbackMismatch(origin, seq, "rcvd runs backwards")
+    if (
+        UUID(entry.stmt["id"]) != row[1]
+        or columns_of(entry.stmt) != Columns(*row[2:9])
+        or format_time(row[9].astimezone(UTC)) != entry.rcvd
+        or entry.late != row[10]
+    ):
+        raise ReadbackMismatch(origin, seq, "a column differs from the bytes")
+    return leaf, entry.rcvd
+
+
+def _tile_source(cursor: psycopg.Cursor[Any], log_id: int) -> Callable[[int, int, int], bytes]:
+    """`read_tile` of stored rows for the open tiles of a tree: roots of the tiles below, or leaf hashes."""
+
+    def read_tile(level: int, index: int, width: int) -> bytes:
+        start = index * TILE_WIDTH
+        if level == 0:
+            base = log_id * POSITIONS_PER_LOG + start
+            cursor.execute(
+                "SELECT leaf_hash FROM ledger_entry WHERE id >= %s AND id < %s ORDER BY id",
+                (base, base + width),
+            )
+        else:
+            cursor.execute(
+                "SELECT root FROM ledger_tile WHERE log_id = %s AND level = %s AND idx >= %s AND idx < %s "
+                "ORDER BY idx",
+                (log_id, level - 1, start, start + width),
+            )
+        return b"".join(bytes(row[0]) for row in cursor.fetchall())
+
+    return read_tile
+
+
+def _memory_source(builder: TileBuilder) -> Callable[[int, int, int], bytes]:
+    """`read_tile` of another builder's open tiles: a copy that the failed slice cannot spoil."""
+    tiles = {(tile.level, tile.index): tile.data for tile in builder.partial_tiles()}
+    return lambda level, index, _width: tiles[level, index]
+
+
+def sinks_of(names: Sequence[str]) -> Iterator[Sink]:
+    """Sinks named in `ECP_CHECKPOINT_SINKS`."""
+    for name in names:
+        scheme, _, rest = name.partition(":")
+        if scheme != "file" or not rest:
+            raise ValueError(
+                f"ECP_CHECKPOINT_SINKS: {name} is no sink; write file:/path/to/checkpoints.ndjson"
+            )
+        yield FileSink(Path(rest))

@@ -1,0 +1,161 @@
+"""Whether the ledger takes appends (LEDGER sections 11 and 12).
+
+A *transient* HALT belongs to one process: it saw the database fail and probes it until three probes in a
+row are good. A *sticky* HALT stands in `ledger_log.mode` and is left by a person. The *guard* row is
+written by the checkpointer alone; a process that finds no matching row refuses appends until there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ecp_project.kernel.clock import format_time
+from ecp_project.kernel.errors import Unavailable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+PROBE_EVERY_S = 5
+GOOD_PROBES = 3
+MAX_CLOCK_SKEW_S = 60
+TRANSIENT_RETRY_S = 5
+STICKY_RETRY_S = 60
+
+GUARD_OK = "ok"
+GUARD_OK_RESTORED = (
+    "ok_restored"  # another cluster or timeline, compared with the anchors and found consistent
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why and since when appends are refused."""
+
+    reason: str
+    since: datetime
+    is_sticky: bool
+
+    def problem(self) -> Unavailable:
+        return Unavailable(
+            "ledger_halted",
+            f"no entries are taken since {format_time(self.since)} ({self.reason}); nothing was stored",
+            retry_after=STICKY_RETRY_S if self.is_sticky else TRANSIENT_RETRY_S,
+            mode="halt",
+            proceed=False,
+            halt_reason=self.reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which database cluster answers: a restore or failover changes at least one of these."""
+
+    system_identifier: int
+    timeline: int
+    postmaster_start: datetime
+
+
+class ProcessState:
+    """Transient HALT of this process and the guard rows it has already compared."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._halt: Halt | None = None  # guarded by self._lock
+        self._good_probes = 0  # guarded by self._lock
+        self._trusted: dict[int, datetime] = {}  # log id -> postmaster start; guarded by self._lock
+
+    @property
+    def halt(self) -> Halt | None:
+        return self._halt
+
+    def enter(self, reason: str, now: datetime) -> Halt:
+        with self._lock:
+            self._good_probes = 0
+            if self._halt is None:
+                self._halt = Halt(reason, now, is_sticky=False)
+            return self._halt
+
+    def probed(self, *, good: bool) -> Halt | None:
+        """Count a probe; returns the HALT that this probe has ended, if it has."""
+        with self._lock:
+            self._good_probes = self._good_probes + 1 if good else 0
+            if self._halt is None or self._good_probes < GOOD_PROBES:
+                return None
+            ended, self._halt = self._halt, None
+            return ended
+
+    def trusts(self, log_id: int, postmaster_start: datetime) -> bool:
+        return self._trusted.get(log_id) == postmaster_start
+
+    def trust(self, log_id: int, postmaster_start: datetime) -> None:
+        with self._lock:
+            self._trusted[log_id] = postmaster_start
+
+    def forget(self) -> None:
+        """Start afresh, as after a fork."""
+        with self._lock:
+            self._halt, self._good_probes, self._trusted = None, 0, {}
+
+
+process = ProcessState()
+
+# The timeline comes from the current WAL file's name: pg_control_checkpoint() shows the old one after a
+# promotion.
+IDENTITY_SQL = """
+SELECT (SELECT system_identifier FROM pg_control_system()),
+       CASE WHEN pg_is_in_recovery() THEN 0
+            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint END,
+       pg_postmaster_start_time()
+"""
+
+
+def read_identity(cursor: Any) -> Identity:
+    cursor.execute(IDENTITY_SQL)
+    return Identity(*cursor.fetchone())
+
+
+def guard_problem(cursor: Any, log_id: int) -> Unavailable | None:
+    """Compare the guard row with the connection at hand; None when appends may go on."""
+    identity = read_identity(cursor)
+    cursor.execute(
+        "SELECT system_identifier, timeline, postmaster_start, verdict, at "
+        "FROM ledger_guard WHERE log_id = %s",
+        (log_id,),
+    )
+    row = cursor.fetchone()
+    if row is None or Identity(*row[:3]) != identity:
+        return Unavailable(
+            "ledger_halted",
+            "the checkpointer has not yet compared this database with its last checkpoint; "
+            "nothing was stored",
+            retry_after=TRANSIENT_RETRY_S if row else 1,
+            mode="halt",
+            proceed=False,
+            halt_reason="restored_unverified",
+        )
+    if row[3] not in {GUARD_OK, GUARD_OK_RESTORED}:
+        return Halt(row[3], row[4], is_sticky=True).problem()
+    process.trust(log_id, identity.postmaster_start)
+    return None
+
+
+def write_state_file(folder: Path, halt: Halt | None, now: datetime) -> None:
+    """Keep the mode where it can be read while the database is down: temporary file, fsync, rename."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {
+        "mode": "halt" if halt else "active",
+        "reason": halt.reason if halt else "",
+        "sticky": bool(halt and halt.is_sticky),
+        "since": format_time(halt.since if halt else now),
+    }
+    draft = folder / f".mode.json.{os.getpid()}"
+    with draft.open("w", encoding="utf-8") as stream:
+        json.dump(document, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(folder / "mode.json")

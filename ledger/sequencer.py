@@ -1,0 +1,681 @@
+"""The append path: one lock, one order, one commit for many entries (LEDGER section 9).
+
+`append` is the transaction's inside: it takes the head row's lock, which **is** the sequencer across
+processes and hosts, answers repeated ids, splices, hashes, stores, and moves the head. The `Batcher` is a
+thread that gathers the works of many requests into one such transaction (group commit). Services that store
+rows and an entry together call `append` on their own connection instead.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.conf import settings
+from django.db import connections
+
+from ecp_project.kernel.clock import format_time, utc_now
+from ecp_project.kernel.errors import Conflict, EcpError, Unavailable
+from ledger import metrics, modes
+from ledger.core.entry import leaf_hash, parse_entry, splice, stmt_digest
+from ledger.models.log import POSITIONS_PER_LOG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from uuid import UUID
+
+FLUSH_ENTRIES = 256
+FLUSH_DELAY_S = 0.010
+MAX_OUTSTANDING = 4_096
+WAIT_S = 5.0
+COPY_FROM = 16  # rows; below it a multi-row INSERT is cheaper than starting a COPY
+
+BUSY_STATES = frozenset({"55P03", "57014", "40001", "40P01", "25P03"})
+HALT_CLASSES = ("53", "57P", "58", "08")
+READ_ONLY_STATE = "25006"
+DATA_CLASSES = ("22", "23")
+
+
+@dataclass(frozen=True, slots=True)
+class LogRef:
+    """What the append path needs to know of a log."""
+
+    id: int
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRow:
+    """Ciphertext of one private value, and how to encrypt it anew when its key is gone at the flush."""
+
+    ptr: str
+    subject_key_id: UUID
+    nonce: bytes
+    ciphertext: bytes
+    reseal: Callable[[], tuple[KeyRow, SealedRow]]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A wrapped data encryption key to be stored with the first part that uses it."""
+
+    id: UUID
+    kek_id: str
+    wrapped_dek: bytes
+
+
+@dataclass(slots=True)
+class Work:
+    """One statement, built and ready to be sequenced.
+
+    `request_mac` is None on the signed and system paths.
+    """
+
+    uid: UUID
+    raw: bytes
+    kind: str
+    ts: datetime
+    sigs: bytes = b"[]"
+    agent: str | None = None
+    action: str | None = None
+    zone: str | None = None
+    risk: str | None = None
+    level: str | None = None
+    bypassed: bool | None = None
+    request_mac: bytes | None = None
+    parts: Sequence[SealedRow] = ()
+    keys: Sequence[KeyRow] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a statement stands in the log."""
+
+    uid: UUID
+    seq: int
+    rcvd: datetime
+    leaf_hash: bytes
+    stmt_digest: str
+    is_replay: bool
+
+
+Outcome = Stored | EcpError
+
+HEAD_SQL = """
+SELECT h.size, h.tip, h.last_rcvd, l.mode, clock_timestamp(), pg_postmaster_start_time()
+FROM ledger_head h JOIN ledger_log l ON l.id = h.log_id
+WHERE h.log_id = %s FOR UPDATE OF h FOR SHARE OF l
+"""
+KNOWN_SQL = """
+SELECT e.uid, e.seq, e.rcvd, e.leaf_hash, e.entry, s.request_mac
+FROM ledger_entry e LEFT JOIN ledger_submission s ON s.log_id = e.log_id AND s.uid = e.uid
+WHERE e.log_id = %s AND e.uid = ANY(%s)
+"""
+MOVE_HEAD_SQL = "UPDATE ledger_head SET size = %s, tip = %s, last_rcvd = %s WHERE log_id = %s AND size = %s"
+ENTRY_COLUMNS = (
+    "id, log_id, seq, uid, kind, agent, action, zone, risk, level, bypassed, ts, rcvd, late, entry, leaf_hash"
+)
+ENTRY_TYPES = (
+    "%s::bigint, %s::smallint, %s::bigint, %s::uuid, %s::text, %s::text, %s::text, %s::text, %s::text, "
+    "%s::text, "
+    "%s::boolean, %s::timestamptz, %s::timestamptz, %s::boolean, %s::bytea, %s::bytea"
+)
+PART_COLUMNS = "log_id, uid, ptr, subject_key_id, nonce, ciphertext"
+KEY_COLUMNS = "id, kek_id, wrapped_dek, created"
+SUBMISSION_COLUMNS = "log_id, uid, request_mac"
+
+
+def append(
+    cursor: psycopg.Cursor[Any], log: LogRef, works: Sequence[Work], *, now: datetime
+) -> list[Outcome]:
+    """Sequence `works` inside the caller's transaction; the caller commits at once afterwards.
+
+    One outcome for each work, in order: stored, replayed, or `id_reused`. Raises `Unavailable` when the log
+    takes no entries, and then nothing was stored.
+    """
+    started = time.perf_counter()
+    cursor.execute(HEAD_SQL, (log.id,), binary=True)
+    row = cursor.fetchone()
+    assert row is not None, f"log {log.id} has no head"
+    metrics.HEAD_LOCK_WAIT.observe(time.perf_counter() - started)
+    size, tip, last_rcvd, mode, db_now, postmaster_start = row
+    _refuse_unless_open(cursor, log, mode, db_now, postmaster_start, now)
+    outcomes, fresh = _judge(cursor, log, works)
+    if not fresh:
+        return outcomes
+    if any(work.parts for _, work in fresh):
+        _keep_subject_keys(cursor, [work for _, work in fresh])
+    rcvd = max(db_now, last_rcvd)
+    stored = _sequence(log, fresh, outcomes, int(size), bytes(tip), rcvd)
+    _settle_repeats(works, outcomes)
+    _store(cursor, log, stored, rcvd)
+    cursor.execute(MOVE_HEAD_SQL, (size + len(stored), stored[-1][3], rcvd, log.id, size), binary=True)
+    assert cursor.rowcount == 1, f"head of log {log.id} moved under its own lock"
+    return outcomes
+
+
+def _refuse_unless_open(  # noqa: PLR0917 - one row of the head query, taken apart once
+    cursor: psycopg.Cursor[Any],
+    log: LogRef,
+    mode: str,
+    db_now: datetime,
+    postmaster_start: datetime,
+    now: datetime,
+) -> None:
+    if not modes.process.trusts(log.id, postmaster_start):
+        problem = modes.guard_problem(cursor, log.id)
+        if problem is not None:
+            raise problem
+    if mode != "active":
+        raise modes.Halt("log_halted", db_now, is_sticky=True).problem()
+    skew = abs((db_now - now).total_seconds())
+    metrics.CLOCK_SKEW.set(skew)
+    if skew > modes.MAX_CLOCK_SKEW_S:
+        raise modes.process.enter("clock_skew", now).problem()
+
+
+def _judge(
+    cursor: psycopg.Cursor[Any], log: LogRef, works: Sequence[Work]
+) -> tuple[list[Any], list[tuple[int, Work]]]:
+    """Answer what is stored already; the rest comes back as (index, work), each uid once."""
+    # A reply lost after COMMIT looks like a failure to the agent, so its retry must find the old receipt.
+    cursor.execute(KNOWN_SQL, (log.id, [work.uid for work in works]), binary=True)
+    known = {row[0]: row for row in cursor}
+    outcomes: list[Any] = [None] * len(works)
+    fresh: list[tuple[int, Work]] = []
+    seen: set[UUID] = set()
+    for index, work in enumerate(works):
+        row = known.get(work.uid)
+        if row is not None:
+            outcomes[index] = _replay(work, row)
+        elif work.uid not in seen:
+            seen.add(work.uid)
+            fresh.append((index, work))
+    return outcomes, fresh
+
+
+def _replay(work: Work, row: tuple[Any, ...]) -> Outcome:
+    uid, seq, rcvd, leaf, entry, request_mac = row
+    statement = parse_entry(bytes(entry)).stmt_raw
+    if work.request_mac is None:
+        is_same = statement == work.raw
+    else:
+        is_same = request_mac is not None and bytes(request_mac) == work.request_mac
+    if is_same:
+        metrics.REPLAYS.inc()
+        return Stored(uid, seq, rcvd, bytes(leaf), stmt_digest(statement), is_replay=True)
+    return _reused(uid, seq, stmt_digest(statement))
+
+
+def _reused(uid: UUID, seq: int, digest: str) -> Conflict:
+    detail = f"{uid} is stored at {seq} with other content"
+    return Conflict("id_reused", detail, pointer="/id", seq=seq, stmt_digest=digest)
+
+
+def _settle_repeats(works: Sequence[Work], outcomes: list[Any]) -> None:
+    """Within one flush the first of equal ids wins; the others are judged as replays of it."""
+    first: dict[UUID, int] = {}
+    for index, work in enumerate(works):
+        if outcomes[index] is not None:
+            first.setdefault(work.uid, index)
+            continue
+        winner, stored = works[first[work.uid]], outcomes[first[work.uid]]
+        if winner.raw == work.raw or (
+            work.request_mac is not None and winner.request_mac == work.request_mac
+        ):
+            outcomes[index] = Stored(
+                work.uid, stored.seq, stored.rcvd, stored.leaf_hash, stored.stmt_digest, is_replay=True
+            )
+        else:
+            outcomes[index] = _reused(work.uid, stored.seq, stored.stmt_digest)
+
+
+def _keep_subject_keys(cursor: psycopg.Cursor[Any], works: Sequence[Work]) -> None:
+    """Lock the keys that parts use.
+
+    A part whose key an erasure took meanwhile is encrypted under a fresh one.
+    """
+    brought = {key.id for work in works for key in work.keys}
+    wanted = {part.subject_key_id for work in works for part in work.parts} - brought
+    if not wanted:
+        return
+    cursor.execute(
+        "SELECT id FROM ledger_subjectkey WHERE id = ANY(%s) FOR KEY SHARE", (list(wanted),), binary=True
+    )
+    gone = wanted - {row[0] for row in cursor}
+    for work in works:
+        if gone.isdisjoint(part.subject_key_id for part in work.parts):
+            continue
+        keys, parts = list(work.keys), []
+        for part in work.parts:
+            if part.subject_key_id in gone:
+                key, fresh_part = part.reseal()
+                keys.append(key)
+                parts.append(fresh_part)
+            else:
+                parts.append(part)
+        work.keys, work.parts = keys, parts
+
+
+def _sequence(  # noqa: PLR0917 - private step of `append`
+    log: LogRef, fresh: list[tuple[int, Work]], outcomes: list[Any], size: int, tip: bytes, rcvd: datetime
+) -> list[tuple[int, Work, bytes, bytes]]:
+    """Splice and hash in order: (seq, work, entry, leaf hash); fills the outcomes."""
+    text, rows = format_time(rcvd), []
+    for seq, (index, work) in enumerate(fresh, start=size):
+        entry = splice(origin=log.origin, prev=tip, rcvd=text, seq=seq, sigs=work.sigs, stmt=work.raw)
+        tip = leaf_hash(entry)
+        rows.append((seq, work, entry, tip))
+        outcomes[index] = Stored(work.uid, seq, rcvd, tip, stmt_digest(work.raw), is_replay=False)
+    return rows
+
+
+# --- rows
+# psycopg's COPY converts value by value, which costs more than hashing; these rows are packed by hand
+# instead, in
+# PostgreSQL's binary COPY format (documentation of COPY, "Binary Format").
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TRAILER = b"\xff\xff"
+NULL = b"\xff\xff\xff\xff"
+PG_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_length = struct.Struct("!i").pack
+_columns = struct.Struct("!h").pack
+_entry_head = struct.Struct("!hiqihiqi16s").pack
+_instant = struct.Struct("!iq").pack
+_small = struct.Struct("!ih").pack
+_FLAGS = {None: NULL, True: b"\0\0\0\1\1", False: b"\0\0\0\1\0"}
+
+
+def _bytes(value: bytes) -> bytes:
+    return _length(len(value)) + value
+
+
+@lru_cache(maxsize=4096)
+def _text(value: str | None) -> bytes:
+    return NULL if value is None else _bytes(value.encode())
+
+
+def _timestamp(value: datetime) -> bytes:
+    since: timedelta = value - PG_EPOCH
+    return _instant(8, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+
+
+def _entry_rows(log: LogRef, rows: list[tuple[int, Work, bytes, bytes]], rcvd: datetime) -> bytes:
+    base, received, pieces = log.id * POSITIONS_PER_LOG, _timestamp(rcvd), [COPY_HEADER]
+    for seq, work, entry, leaf in rows:
+        pieces += (
+            _entry_head(16, 8, base + seq, 2, log.id, 8, seq, 16, work.uid.bytes),
+            _text(work.kind), _text(work.agent), _text(work.action), _text(work.zone), _text(work.risk),
+            _text(work.level), _FLAGS[work.bypassed], _timestamp(work.ts), received, _FLAGS[False],
+            _bytes(entry), b"\0\0\0\x20", leaf,
+        )  # fmt: skip
+    pieces.append(COPY_TRAILER)
+    return b"".join(pieces)
+
+
+def _store(
+    cursor: psycopg.Cursor[Any], log: LogRef, rows: list[tuple[int, Work, bytes, bytes]], rcvd: datetime
+) -> None:
+    log_field = _small(2, log.id)
+    keys = [
+        _columns(4) + _bytes(key.id.bytes) + _text(key.kek_id) + _bytes(key.wrapped_dek) + _timestamp(rcvd)
+        for _, work, _, _ in rows
+        for key in work.keys
+    ]
+    parts = [
+        b"".join((
+            _columns(6), log_field, _bytes(work.uid.bytes), _bytes(part.ptr.encode()),
+            _bytes(part.subject_key_id.bytes), _bytes(part.nonce), _bytes(part.ciphertext),
+        ))
+        for _, work, _, _ in rows
+        for part in work.parts
+    ]  # fmt: skip
+    submissions = [
+        _columns(3) + log_field + _bytes(work.uid.bytes) + _bytes(work.request_mac)
+        for _, work, _, _ in rows
+        if work.request_mac is not None
+    ]
+    for table, columns, packed in (
+        ("ledger_subjectkey", KEY_COLUMNS, keys),
+        ("ledger_sealedpart", PART_COLUMNS, parts),
+    ):
+        if packed:
+            _copy(cursor, table, columns, b"".join((COPY_HEADER, *packed, COPY_TRAILER)))
+    if len(rows) >= COPY_FROM:
+        if submissions:
+            _copy(
+                cursor,
+                "ledger_submission",
+                SUBMISSION_COLUMNS,
+                b"".join((COPY_HEADER, *submissions, COPY_TRAILER)),
+            )
+        _copy(cursor, "ledger_entry", ENTRY_COLUMNS, _entry_rows(log, rows, rcvd))
+        return
+    _insert(cursor, log, rows, rcvd)
+
+
+def _copy(cursor: psycopg.Cursor[Any], table: str, columns: str, data: bytes) -> None:
+    with cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
+        copy.write(data)
+
+
+@lru_cache(maxsize=2 * COPY_FROM)
+def _insert_sql(entries: int, submissions: int) -> str:
+    rows = ", ".join([f"({ENTRY_TYPES})"] * entries)
+    sql = f"INSERT INTO ledger_entry ({ENTRY_COLUMNS}) VALUES {rows}"  # noqa: S608 - constants
+    if not submissions:
+        return sql
+    macs = ", ".join(["(%s::smallint, %s::uuid, %s::bytea)"] * submissions)
+    return f"WITH s AS (INSERT INTO ledger_submission ({SUBMISSION_COLUMNS}) VALUES {macs}) {sql}"  # noqa: S608
+
+
+def _insert(
+    cursor: psycopg.Cursor[Any], log: LogRef, rows: list[tuple[int, Work, bytes, bytes]], rcvd: datetime
+) -> None:
+    base = log.id * POSITIONS_PER_LOG
+    values: list[Any] = []
+    submissions = 0
+    for _, work, _, _ in rows:
+        if work.request_mac is not None:
+            submissions += 1
+            values += (log.id, work.uid, work.request_mac)
+    for seq, work, entry, leaf in rows:
+        values += (
+            base + seq, log.id, seq, work.uid, work.kind, work.agent, work.action, work.zone, work.risk,
+            work.level, work.bypassed, work.ts, rcvd, False, entry, leaf,
+        )  # fmt: skip
+    cursor.execute(_insert_sql(len(rows), submissions), values, binary=True)
+
+
+# --- the batcher
+@dataclass(slots=True)
+class Job:
+    """Works of one request. A batch request keeps a transaction of its own; single works share one."""
+
+    log: LogRef
+    works: Sequence[Work]
+    is_batch: bool
+    done: threading.Event = field(default_factory=threading.Event)
+    outcomes: list[Outcome] | None = None
+    failure: BaseException | None = None
+
+    def resolve(self, outcomes: list[Outcome]) -> None:
+        self.outcomes = outcomes
+        self.done.set()
+
+    def fail(self, failure: BaseException) -> None:
+        self.failure = failure
+        self.done.set()
+
+
+class CommitLost(Exception):
+    """The connection broke while COMMIT was under way: stored or not is not known yet."""
+
+
+class Batcher:
+    """Group commit for one process.
+
+    A daemon thread with its own connection, started on first use after the fork.
+    """
+
+    def __init__(self, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._queue: deque[Job] = deque()  # guarded by self._condition
+        self._outstanding = 0  # guarded by self._condition
+        self._building = 0  # requests that are still building their work; guarded by self._condition
+        self._thread: threading.Thread | None = None  # guarded by self._condition
+        self._connection: psycopg.Connection[Any] | None = None  # owned by the flush thread
+        self._is_stopped = False  # guarded by self._condition
+
+    def stop(self) -> None:
+        """Flush what waits, end the thread and close its connection."""
+        with self._condition:
+            self._is_stopped = True
+            self._condition.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(WAIT_S)
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Tell the batcher that a work is coming, so that it waits for it within the flush delay."""
+        with self._condition:
+            self._building += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._building -= 1
+                if self._building == 0:
+                    self._condition.notify()
+
+    def submit(self, log: LogRef, works: Sequence[Work], *, is_batch: bool = False) -> list[Outcome]:
+        """Wait until the works are durable.
+
+        Raises `Unavailable` when they are not, or when that is not known.
+        """
+        halt = modes.process.halt
+        if halt is not None:
+            self._wake()
+            raise halt.problem()
+        job = Job(log, works, is_batch)
+        with self._condition:
+            if self._outstanding + len(works) > MAX_OUTSTANDING:
+                metrics.APPEND_FAILURES.labels(reason="ledger_busy").inc()
+                raise Unavailable("ledger_busy", "too many appends wait in this process", retry_after=1)
+            self._outstanding += len(works)
+            metrics.OUTSTANDING.set(self._outstanding)
+            self._queue.append(job)
+            self._start()
+            self._condition.notify()
+        if not job.done.wait(WAIT_S):
+            raise Unavailable("outcome_unknown", "no answer from the database within 5 s", retry_after=1)
+        if job.failure is not None:
+            raise job.failure
+        assert job.outcomes is not None
+        return job.outcomes
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="ledger-batcher", daemon=True)
+            self._thread.start()
+
+    def _wake(self) -> None:
+        with self._condition:
+            self._start()
+
+    def _run(self) -> None:
+        while not (self._is_stopped and not self._queue):
+            if modes.process.halt is not None:
+                self._probe()
+            for jobs in self._take():
+                self._flush(jobs)
+        self._drop()
+
+    def _take(self) -> list[list[Job]]:
+        """Next groups to flush: by log, batches alone.
+
+        Returns early with nothing while the process is in HALT.
+        """
+        with self._condition:
+            while not self._queue and not self._is_stopped:
+                self._condition.wait(modes.PROBE_EVERY_S if modes.process.halt else None)
+                if modes.process.halt:
+                    break
+            deadline = time.monotonic() + FLUSH_DELAY_S
+            while self._building and len(self._queue) < FLUSH_ENTRIES:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not self._condition.wait(remaining):
+                    break
+            singles: dict[int, list[Job]] = {}
+            groups: list[list[Job]] = []
+            taken = 0
+            while self._queue and taken < FLUSH_ENTRIES:
+                job = self._queue.popleft()
+                taken += len(job.works)
+                if job.is_batch:
+                    groups.append([job])
+                elif job.log.id in singles:
+                    singles[job.log.id].append(job)
+                else:
+                    singles[job.log.id] = [job]
+                    groups.append(singles[job.log.id])
+            return groups
+
+    def _flush(self, jobs: list[Job]) -> None:
+        works = [work for job in jobs for work in job.works]
+        try:
+            outcomes = self._outcomes(jobs[0].log, works)
+        except Exception as failure:  # noqa: BLE001 - the thread must outlive it, and every waiter must hear of it
+            for job in jobs:
+                job.fail(failure)
+        else:
+            start = 0
+            for job in jobs:
+                job.resolve(outcomes[start : start + len(job.works)])
+                start += len(job.works)
+            metrics.BATCH_ENTRIES.observe(len(works))
+        with self._condition:
+            self._outstanding -= len(works)
+            metrics.OUTSTANDING.set(self._outstanding)
+
+    def _outcomes(self, log: LogRef, works: list[Work]) -> list[Outcome]:
+        halt = modes.process.halt
+        if halt is not None:
+            raise halt.problem()
+        try:
+            return self._transact(log, works)
+        except CommitLost:
+            return self._find_out(log, works)
+        except psycopg.Error as error:
+            state = error.sqlstate or ""
+            if state.startswith(DATA_CLASSES) and len(works) > 1:
+                # One bad item must not fail its neighbours.
+                return [outcome for work in works for outcome in self._alone(log, work)]
+            raise self._problem(error) from error
+
+    def _alone(self, log: LogRef, work: Work) -> list[Outcome]:
+        try:
+            return self._outcomes(log, [work])
+        except EcpError as problem:
+            return [problem]
+
+    def _transact(self, log: LogRef, works: list[Work]) -> list[Outcome]:
+        connection = self._connect()
+        committing = False
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("BEGIN")
+                outcomes = append(cursor, log, works, now=self._clock())
+                committing = True
+                cursor.execute("COMMIT")
+        except psycopg.OperationalError as error:
+            self._drop()
+            if committing:
+                raise CommitLost from error
+            raise
+        except BaseException:
+            self._rollback()
+            raise
+        return outcomes
+
+    def _find_out(self, log: LogRef, works: list[Work]) -> list[Outcome]:
+        """Append what is missing after a lost COMMIT: under the head lock, the lost transaction is over."""
+        try:
+            return self._transact(log, works)
+        except (CommitLost, psycopg.Error) as error:
+            modes.process.enter("database_connection", self._clock())
+            raise Unavailable(
+                "outcome_unknown",
+                "the connection broke during the commit; retry with the same id",
+                retry_after=1,
+            ) from error
+
+    def _problem(self, error: psycopg.Error) -> BaseException:
+        state = error.sqlstate or ""
+        if state in BUSY_STATES:
+            return Unavailable("ledger_busy", "the ledger is busy; nothing was stored", retry_after=1)
+        is_down = isinstance(error, psycopg.OperationalError) and not state
+        if is_down or state == READ_ONLY_STATE or state.startswith(HALT_CLASSES):
+            metrics.APPEND_FAILURES.labels(reason="ledger_halted").inc()
+            halt = modes.process.enter(f"sqlstate_{state}" if state else "database_connection", self._clock())
+            self._write_state(halt)
+            return halt.problem()
+        return error
+
+    def _probe(self) -> None:
+        """One try at the database: connect, read, and write inside a transaction that is rolled back."""
+        try:
+            connection = self._connect()
+            with connection.cursor() as cursor:
+                cursor.execute("BEGIN")
+                cursor.execute("CREATE TEMPORARY TABLE ledger_probe (n integer) ON COMMIT DROP")
+                cursor.execute(
+                    "SELECT abs(extract(epoch FROM clock_timestamp() - %s::timestamptz))", (self._clock(),)
+                )
+                (skew,) = cursor.fetchone() or (0,)
+                cursor.execute("ROLLBACK")
+        except psycopg.Error:
+            self._drop()
+            modes.process.probed(good=False)
+            return
+        ended = modes.process.probed(good=float(skew) <= modes.MAX_CLOCK_SKEW_S)
+        if ended is not None:
+            self._write_state(None)
+            for hook in on_resume:
+                hook(ended)
+
+    def _write_state(self, halt: modes.Halt | None) -> None:
+        modes.write_state_file(Path(settings.ECP_STATE_DIR), halt, self._clock())
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = connect()
+        return self._connection
+
+    def _rollback(self) -> None:
+        try:
+            if self._connection is not None:
+                self._connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def connect(alias: str = "direct") -> psycopg.Connection[Any]:
+    """A plain autocommit connection with the parameters of a Django alias."""
+    parameters = connections[alias].get_connection_params()
+    for name in ("cursor_factory", "context"):
+        parameters.pop(name, None)
+    return psycopg.connect(**parameters, autocommit=True)
+
+
+# Called with the HALT that has ended; the services append the `ecp.mode/1` entry that tells of it.
+on_resume: list[Callable[[modes.Halt], None]] = []
+
+batcher = Batcher()
+
+
+def _after_fork() -> None:
+    """A thread does not survive a fork, and a connection must not be shared: begin anew in the child."""
+    global batcher  # noqa: PLW0603 - one batcher for each process is the point
+    batcher = Batcher()
+    modes.process.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,340 @@
+"""`TransparencyLedger`: what API, console, tasks and commands call (LEDGER section 1)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import psycopg
+from django.db import connection, transaction
+
+from ecp_project.api.metrics import SIGNATURE_FAILURES
+from ecp_project.kernel.canonical import encode, parse_document, parse_statement
+from ecp_project.kernel.clock import format_time, parse_time
+from ecp_project.kernel.errors import BadRequest, EcpError, NotAuthenticated, NotFound, PermissionDenied
+from ecp_project.kernel.signing import b64url_decode, verify
+from ledger import metrics, sequencer
+from ledger.core import proof as proofs
+from ledger.core import statement as statements
+from ledger.core.columns import columns_of
+from ledger.core.decision import PRIVATE_MEMBERS, DecisionRecord
+from ledger.core.entry import parse_entry, signed_message, stmt_digest
+from ledger.core.merkle import inclusion_proof
+from ledger.models import Agent, AgentKey, AgentStatus, Entry, Log
+from ledger.selectors.proofs import SignedSize, newest_checkpoint, reader
+from ledger.sequencer import LogRef, Outcome, Stored, Work
+from ledger.services.policies import policy_for
+from ledger.services.sealing import request_mac, seal_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from ecp_project.api.authentication import Principal
+
+MAX_SIGNATURES = 4
+POLL_S = 0.05
+
+# Building is pure Python under the interpreter's lock: several requests building at once only slow each other
+# down.
+_build_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where one statement stands; `document` is `ecp.receipt/1`."""
+
+    stored: Stored
+    document: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_replay(self) -> bool:
+        return self.stored.is_replay
+
+
+class TransparencyLedger:
+    """One log. Cheap to make; holds no connection and no state besides what it was given."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.ref = LogRef(log.id, log.origin)
+
+    # --- append
+    def append(self, record: DecisionRecord, *, principal: Principal, now: datetime) -> Receipt:
+        """Record one decision; returns once it is durable."""
+        with sequencer.batcher.building():
+            refuse_unsigned(principal)
+            refuse_agent(principal, self._agents([record.agent]), record.agent)
+            work = self._work(record, principal=principal, now=now)
+        started = time.perf_counter()
+        outcome = sequencer.batcher.submit(self.ref, [work])[0]
+        metrics.APPEND_SECONDS.labels(path="single").observe(time.perf_counter() - started)
+        return self._receipt(self._counted(outcome, work.kind))
+
+    def append_many(self, lines: Sequence[bytes], *, principal: Principal, now: datetime) -> list[Outcome]:
+        """Record the good lines of a batch in one transaction; one outcome per line, in order."""
+        refuse_unsigned(principal)
+
+        def build(line: bytes, agents: dict[str, str]) -> Work:
+            record = DecisionRecord.from_document(parse_document(line, private=PRIVATE_MEMBERS))
+            if record.id is None:
+                raise BadRequest("missing_field", "each line of a batch needs an id", pointer="/id")
+            refuse_agent(principal, agents, record.agent)
+            return self._work(record, principal=principal, now=now)
+
+        return self._append_lines(lines, build)
+
+    def append_signed(self, bodies: Sequence[bytes], *, principal: Principal, now: datetime) -> list[Outcome]:
+        """Take client-built statements with their signatures, byte for byte (LEDGER section 6)."""
+        keys: dict[str, AgentKey] = {}
+
+        def build(body: bytes, agents: dict[str, str]) -> Work:
+            document = parse_statement(body, max_bytes=65_536, max_depth=17)
+            return self._signed_work(document, agents, keys, principal=principal, now=now)
+
+        return self._append_lines(bodies, build)
+
+    def append_statement(self, stmt: dict[str, Any], *, now: datetime) -> Receipt:
+        """Add a statement of any other kind inside the caller's transaction (LEDGER section 9.5).
+
+        Call it last: the head lock is held until the caller commits.
+        """
+        assert connection.in_atomic_block, "append_statement joins a transaction; open one first"
+        statements.validate(stmt)
+        work = plain_work(stmt)
+        # Django's own cursors bind on the client, which cannot carry binary values.
+        with psycopg.Cursor(connection.connection) as cursor:
+            outcome = sequencer.append(cursor, self.ref, [work], now=now)[0]
+        if isinstance(outcome, EcpError):
+            raise outcome
+        transaction.on_commit(lambda: count_entry(self.log.slug, work.kind))
+        return self._receipt(outcome)
+
+    def _append_lines(
+        self, lines: Sequence[bytes], build: Callable[[bytes, dict[str, str]], Work]
+    ) -> list[Outcome]:
+        outcomes: list[Outcome | None] = [None] * len(lines)
+        works: list[Work] = []
+        places: list[int] = []
+        agents = self._agents(None)
+        with _build_lock:
+            for place, line in enumerate(lines):
+                try:
+                    works.append(build(line, agents))
+                    places.append(place)
+                except EcpError as problem:
+                    outcomes[place] = problem
+        if works:
+            started = time.perf_counter()
+            stored = sequencer.batcher.submit(self.ref, works, is_batch=True)
+            metrics.APPEND_SECONDS.labels(path="batch").observe(time.perf_counter() - started)
+            for place, work, outcome in zip(places, works, stored, strict=True):
+                outcomes[place] = outcome
+                if isinstance(outcome, Stored) and not outcome.is_replay:
+                    count_entry(self.log.slug, work.kind)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _agents(self, slugs: Iterable[str] | None) -> dict[str, str]:
+        rows = Agent.objects.filter(organisation_id=self.log.organisation_id)
+        if slugs is not None:
+            rows = rows.filter(slug__in=slugs)
+        return dict(rows.values_list("slug", "status"))
+
+    def _work(self, record: DecisionRecord, *, principal: Principal, now: datetime) -> Work:
+        organisation = self.log.organisation
+        built = record.to_statement(
+            org=organisation.slug,
+            policy=policy_for(organisation.context_policy, record.action),
+            now=now,
+            via=principal.via(),
+        )
+        stmt = built.stmt
+        uid = UUID(stmt["id"])
+        parts, keys = (
+            seal_parts(
+                origin=self.log.origin,
+                organisation=organisation.slug,
+                uid=uid,
+                parts=built.parts,
+                data_subject=record.data_subject,
+                data_subjects=record.data_subjects or {},
+                now=now,
+            )
+            if built.parts
+            else ((), ())
+        )
+        columns = columns_of(stmt)
+        return Work(
+            uid,
+            built.raw,
+            columns.kind,
+            parse_time(stmt["ts"]),
+            agent=columns.agent,
+            action=columns.action,
+            zone=columns.zone,
+            risk=columns.risk,
+            level=columns.level,
+            bypassed=columns.bypassed,
+            request_mac=request_mac(record.canonical(), now),
+            parts=parts,
+            keys=keys,
+        )
+
+    def _signed_work(
+        self,
+        document: dict[str, Any],
+        agents: dict[str, str],
+        keys: dict[str, AgentKey],
+        *,
+        principal: Principal,
+        now: datetime,
+    ) -> Work:
+        for name in document:
+            if name not in {"sigs", "stmt"}:
+                raise BadRequest("unknown_field", f"{name} is not a member", pointer=f"/{name}")
+        for name, kind in (("sigs", list), ("stmt", dict)):
+            if name not in document:
+                raise BadRequest("missing_field", f"{name} is missing", pointer=f"/{name}")
+            if type(document[name]) is not kind:
+                raise BadRequest("wrong_type", f"{name} must be {kind.__name__}", pointer=f"/{name}")
+        stmt, sigs = document["stmt"], document["sigs"]
+        statements.validate(stmt, signed_path=True)
+        if stmt["org"] != self.log.organisation.slug:
+            raise BadRequest(
+                "org_mismatch", f"the log belongs to {self.log.organisation.slug}", pointer="/stmt/org"
+            )
+        raw = encode(stmt)
+        agent = stmt.get("agent") or str(stmt.get("actor", "")).removeprefix("agent:")
+        refuse_agent(principal, agents, agent)
+        check_signatures(sigs, self.log, agent, signed_message(self.log.origin, raw), keys, now)
+        work = plain_work(stmt, raw)
+        work.sigs = encode(sigs)
+        return work
+
+    # --- read
+    def get(self, uid: UUID) -> Entry:
+        entry: Entry | None = Entry.objects.filter(log_id=self.log.id, uid=uid).first()
+        if entry is None:
+            raise NotFound("not_found", "there is no such record")
+        return entry
+
+    def receipt(self, uid: UUID) -> Receipt:
+        """The best receipt there is: with a proof once a checkpoint covers the entry."""
+        entry = self.get(uid)
+        digest = stmt_digest(parse_entry(bytes(entry.entry)).stmt_raw)
+        stored = Stored(entry.uid, entry.seq, entry.rcvd, bytes(entry.leaf_hash), digest, is_replay=False)
+        return self._receipt(stored, newest_checkpoint(self.log.id))
+
+    def wait_signed(self, stored: Stored, seconds: float) -> Receipt:
+        """The receipt once it is signed, or what there is after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            signed = newest_checkpoint(self.log.id)
+            if (signed is not None and signed.size > stored.seq) or time.monotonic() >= deadline:
+                return self._receipt(stored, signed)
+            time.sleep(POLL_S)
+
+    def _receipt(self, stored: Stored, signed: SignedSize | None = None) -> Receipt:
+        proof = None
+        if signed is not None and signed.size > stored.seq:
+            hashes = inclusion_proof(stored.seq, signed.size, reader(self.log.id, signed.size))
+            proof = proofs.format_proof(stored.seq, hashes, signed.note)
+        document = proofs.receipt(
+            status="logged" if proof is None else "signed",
+            log=self.log.origin,
+            id=str(stored.uid),
+            seq=stored.seq,
+            rcvd=format_time(stored.rcvd),
+            leaf_hash=stored.leaf_hash,
+            stmt_digest=stored.stmt_digest,
+            entry_url=f"/api/v1/decisions/{stored.uid}/",
+            checkpoint_size=signed.size if proof is not None and signed is not None else None,
+            tlog_proof=proof,
+        )
+        return Receipt(stored, document)
+
+    def _counted(self, outcome: Outcome, kind: str) -> Stored:
+        if isinstance(outcome, EcpError):
+            raise outcome
+        if not outcome.is_replay:
+            count_entry(self.log.slug, kind)
+        return outcome
+
+
+def plain_work(stmt: dict[str, Any], raw: bytes | None = None) -> Work:
+    """Work for a statement without private parts."""
+    columns = columns_of(stmt)
+    return Work(
+        UUID(stmt["id"]),
+        encode(stmt) if raw is None else raw,
+        columns.kind,
+        parse_time(stmt["ts"]),
+        agent=columns.agent,
+        action=columns.action,
+        zone=columns.zone,
+        risk=columns.risk,
+        level=columns.level,
+        bypassed=columns.bypassed,
+    )
+
+
+def count_entry(log: str, kind: str) -> None:
+    metrics.ENTRIES.labels(log=log, kind=kind).inc()
+
+
+def refuse_unsigned(principal: Principal) -> None:
+    if principal.require_signature:
+        raise NotAuthenticated(
+            "signature_required", "this key takes signed statements only: POST /api/v1/logs/<slug>/entries/"
+        )
+
+
+def refuse_agent(principal: Principal, agents: dict[str, str], slug: str) -> None:
+    """Only a registered, active agent; a key that is bound to an agent speaks for that one alone."""
+    is_bound_elsewhere = principal.agent_slug is not None and principal.agent_slug != slug
+    if is_bound_elsewhere or agents.get(slug) != AgentStatus.ACTIVE:
+        raise PermissionDenied(
+            "agent_not_allowed", f"{slug} is no active agent that this key may speak for", pointer="/agent"
+        )
+
+
+def check_signatures(  # noqa: C901, PLR0917 - the checks of section 6, one after another
+    sigs: list[Any], log: Log, agent: str, message: bytes, keys: dict[str, AgentKey], now: datetime
+) -> None:
+    """1 to 4 signatures, each by a registered key of the agent that is valid now (LEDGER section 6)."""
+    if not 1 <= len(sigs) <= MAX_SIGNATURES:
+        raise BadRequest("bad_value", "1 to 4 signatures are needed", pointer="/sigs")
+    for place, sig in enumerate(sigs):
+        pointer = f"/sigs/{place}"
+        if type(sig) is not dict or set(sig) != {"alg", "kid", "sig"}:
+            raise BadRequest("bad_value", "a signature has exactly alg, kid and sig", pointer=pointer)
+        if sig["alg"] != "ed25519":
+            raise BadRequest("bad_value", "alg must be ed25519", pointer=f"{pointer}/alg")
+        kid = sig["kid"]
+        key = keys.get(kid) if isinstance(kid, str) else None
+        if key is None and isinstance(kid, str):
+            key = (
+                AgentKey.objects.filter(kid=kid, agent__organisation_id=log.organisation_id)
+                .select_related("agent")
+                .first()
+            )
+            if key is not None:
+                keys[kid] = key
+        if key is None or key.agent.slug != agent:
+            SIGNATURE_FAILURES.labels(reason="unknown_key").inc()
+            raise BadRequest("unknown_key", f"no key of {agent} has this kid", pointer=f"{pointer}/kid")
+        ends = [end for end in (key.valid_until, key.revoked_at) if end is not None]
+        if now < key.valid_from or any(now >= end for end in ends):
+            SIGNATURE_FAILURES.labels(reason="key_not_valid").inc()
+            raise BadRequest("key_not_valid", "the key is not valid now", pointer=f"{pointer}/kid")
+        try:
+            signature = b64url_decode(sig["sig"])
+        except (TypeError, ValueError):
+            signature = b""
+        if not verify(bytes(key.public_key), signature, message):
+            SIGNATURE_FAILURES.labels(reason="bad_signature").inc()
+            raise BadRequest("bad_signature", "the signature does not verify", pointer=f"{pointer}/sig")
