@@ -573,9 +573,15 @@ def _sweep_throwaways(parent: Path) -> None:
 
 def _run_with(servers: EmbeddedServers | None, command: list[str], surroundings: dict[str, str]) -> int:
     """Run `command` to its end; the servers are kept alive meanwhile."""
+    asked: list[int] = []
+    # A signal during the start of the child is kept for it: raised here, it would leave the child behind.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: asked.append(number))
     child = spawn(command, env=surroundings, own_session=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well
     signal.signal(signal.SIGTERM, lambda number, _frame: child.send_signal(number))
+    if asked:  # the child may have been too young to hear it
+        child.send_signal(asked[0])
     while True:
         try:
             status = child.wait(0.5)

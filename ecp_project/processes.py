@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from typing import IO
 
 PR_SET_PDEATHSIG = 1
+# Held back while a child starts: Python swallows what a handler raises inside the hooks of fork.
+HELD_BACK = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
 # Loaded here and not in the child: between fork and exec nothing may take a lock.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -44,8 +46,12 @@ def signal_on_parent_death(number: signal.Signals, parent: int) -> None:
             os.kill(os.getpid(), number)
 
 
-def _dying_with(parent: int, number: signal.Signals) -> Callable[[], None]:
+def _dying_with(parent: int, number: signal.Signals, mask: set[int]) -> Callable[[], None]:
     def before_exec() -> None:
+        for held in HELD_BACK:  # our handlers mean the parent; what is pending ends the child
+            if signal.getsignal(held) is not signal.SIG_IGN:
+                signal.signal(held, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal_on_parent_death(number, parent)
 
     return before_exec
@@ -66,21 +72,25 @@ def spawn(
 
     A session of its own keeps Ctrl-C on the terminal away from the child: the parent decides the order.
     """
-    return subprocess.Popen(  # noqa: S603 - fixed program paths, never text from outside
-        [str(part) for part in command],
-        env=None if env is None else dict(env),
-        stdin=None if output is None else subprocess.DEVNULL,
-        stdout=output,
-        stderr=None if output is None else subprocess.STDOUT,
-        user=account.uid if account else None,
-        group=account.gid if account else None,
-        extra_groups=[] if account else None,
-        start_new_session=own_session,
-        pass_fds=tuple(pass_fds),
-        cwd=cwd,
-        # Runs after the change of user, which would clear the death signal again (prctl(2)).
-        preexec_fn=_dying_with(os.getpid(), on_parent_death),  # noqa: PLW1509 - calls prctl and getppid only
-    )
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        return subprocess.Popen(  # noqa: S603 - fixed program paths, never text from outside
+            [str(part) for part in command],
+            env=None if env is None else dict(env),
+            stdin=None if output is None else subprocess.DEVNULL,
+            stdout=output,
+            stderr=None if output is None else subprocess.STDOUT,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+            start_new_session=own_session,
+            pass_fds=tuple(pass_fds),
+            cwd=cwd,
+            # Runs after the change of user, which would clear the death signal again (prctl(2)).
+            preexec_fn=_dying_with(os.getpid(), on_parent_death, mask),  # noqa: PLW1509 - takes no lock
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def started_at(pid: int) -> str | None:
