@@ -1,4 +1,4 @@
-"""Answers as JSON by orjson."""
+"""Answers as JSON by orjson, and what else a view may be asked for."""
 
 from __future__ import annotations
 
@@ -23,3 +23,14 @@ class OrjsonRenderer(BaseRenderer):
         renderer_context: Mapping[str, Any] | None = None,  # noqa: ARG002 - DRF's signature
     ) -> bytes:
         return b"" if data is None else orjson.dumps(data)
+
+
+def serves(*media_types: str) -> list[type[BaseRenderer]]:
+    """Renderers of a view that also writes these media types itself; its problems stay JSON."""
+    return [
+        OrjsonRenderer,
+        *(
+            type("WrittenByTheView", (OrjsonRenderer,), {"media_type": name, "format": ""})
+            for name in media_types
+        ),
+    ]

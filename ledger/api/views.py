@@ -20,6 +20,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from ecp_project.api.pagination import CursorSeal, page_size
 from ecp_project.api.parsers import JSON, NDJSON, check_media_type, read_body, read_document, read_lines
 from ecp_project.api.permissions import Public, allow
+from ecp_project.api.renderers import serves
 from ecp_project.api.throttling import running
 from ecp_project.api.views import ApiView
 from ecp_project.kernel.clock import utc_now
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from ecp_project.api.authentication import Principal
     from ledger.sequencer import Outcome, Stored
 
+TEXT = "text/plain"
+BYTES = "application/octet-stream"
 READERS = ("viewer", "auditor", "operator", "manufacturer", "admin")
 EXPORTERS = ("auditor", "operator", "admin")
 MAX_RANGE = 1_000
@@ -215,6 +218,7 @@ def with_idempotency_key(request: Request, document: dict[str, Any]) -> dict[str
 
 
 class DecisionBatch(LedgerView):
+    renderer_classes = serves(NDJSON)
     permission_classes = [allow(scope="decisions:write", write=("operator",))]
 
     def rate_scope(self, request: Request) -> str:
@@ -254,6 +258,7 @@ class DecisionPublic(LedgerView):
 
 
 class DecisionReceipt(LedgerView):
+    renderer_classes = serves(TEXT)
     permission_classes = [allow(scope="decisions:read", read=READERS)]
 
     @extend_schema(operation_id="decision_receipt", responses={200: OpenApiTypes.OBJECT})
@@ -377,6 +382,8 @@ def vkeys(origin: str) -> list[str]:
 
 
 class LogEntries(LedgerView):
+    renderer_classes = serves(NDJSON)
+
     def get_permissions(self) -> list[Any]:
         if self.request.method == "POST":
             return [allow(scope="decisions:write")()]
@@ -459,6 +466,7 @@ class ConsistencyProof(LedgerView):
 
 
 class LogExport(LedgerView):
+    renderer_classes = serves(NDJSON)
     permission_classes = [allow(scope="export", read=EXPORTERS)]
 
     @extend_schema(
@@ -579,6 +587,8 @@ class StaticLogView(LedgerView):
 
 
 class StaticCheckpoint(StaticLogView):
+    renderer_classes = serves(TEXT)
+
     @extend_schema(exclude=True)
     def get(self, request: Request, slug: str) -> HttpResponse:
         signed = proofs.newest_checkpoint(self.log(request, slug).id)
@@ -591,6 +601,8 @@ class StaticCheckpoint(StaticLogView):
 
 
 class StaticTile(StaticLogView):
+    renderer_classes = serves(BYTES)
+
     @extend_schema(exclude=True)
     def get(self, request: Request, slug: str, path: str) -> HttpResponse:
         log = self.log(request, slug)
