@@ -1,0 +1,313 @@
+"""`ledger_rebuild`: a log comes back from its public bytes, byte for byte, or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import timedelta
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections, transaction
+
+from ecp_project.kernel.clock import utc_now
+from ecp_project.kernel.ids import new_uuid7
+from ecp_project.kernel.signing import public_from_seed
+from ledger import modes
+from ledger.core.export import export_lines
+from ledger.core.statement import build_key
+from ledger.models import Agent, AgentKey, Checkpoint, Entry, Head, Log, Organisation, Tile
+from ledger.services.identities import agent_create, organisation_create
+from ledger.services.ingest import ingest
+from ledger.services.ledger import TransparencyLedger
+from ledger.services.operations import export_static
+from tests.databases import Cluster, remove_committed_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ledger.checkpointer import Checkpointer
+    from tests.people import People
+
+pytestmark = pytest.mark.db
+
+COUNT = 300  # more than one tile and one bundle
+SEED = bytes(range(32, 64))
+
+
+def rebuild(*arguments: str) -> tuple[int, str]:
+    out, code = StringIO(), 0
+    try:
+        call_command("ledger_rebuild", *arguments, stdout=out)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    return code, out.getvalue()
+
+
+def decisions(count: int) -> list[bytes]:
+    return [
+        json.dumps({
+            "id": new_uuid7(utc_now()), "agent": "pricing-bot", "action": "price.change", "risk": "low",
+            "explanation": f"Item {number} is cheaper elsewhere.", "context": {"price": number},
+        }).encode()
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def announce(log: Log, event: str, reason: str | None = None) -> None:
+    now = utc_now()
+    stmt = build_key(
+        id_=new_uuid7(now),
+        org=log.organisation.slug,
+        ts=now,
+        actor="system:shell",
+        event=event,
+        holder="agent:pricing-bot",
+        public_key=public_from_seed(SEED),
+        valid_from=now - timedelta(days=1),
+        reason=reason,
+    )
+    with transaction.atomic():
+        TransparencyLedger(log).append_statement(stmt, now=now)
+
+
+@pytest.fixture
+def exported(people: People, checkpointer: Checkpointer, tmp_path: Path) -> Path:
+    """The static log of a ledger with several kinds of entries."""
+    tally = ingest(log=people.log, lines=decisions(COUNT), actor="system:ingest", clock=utc_now)
+    assert tally.accepted == COUNT
+    announce(people.log, "added")
+    announce(people.log, "revoked", "The host was taken over.")
+    checkpointer.turn()
+    export_static(log=people.log, to=tmp_path / "export")
+    return tmp_path / "export"
+
+
+@pytest.fixture
+def emptied(
+    exported: Path, cluster: Cluster, committed_db: str, checkpointer: Checkpointer
+) -> Callable[[], None]:
+    """Calling it stands for a new machine: the database is empty, keys and outside checkpoints are there."""
+    del exported
+
+    def empty() -> None:
+        connections.close_all()
+        checkpointer.close()
+        modes.process.forget()
+        remove_committed_rows(cluster, committed_db)
+
+    return empty
+
+
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: bytes(value) if isinstance(value, memoryview) else value for name, value in row.items()}
+
+
+def state() -> dict[str, list[Any]]:
+    """Everything that the log itself consists of."""
+    return {
+        "entries": [plain(row) for row in Entry.objects.order_by("id").values()],
+        "head": [
+            plain(row) for row in Head.objects.filter(log__slug="acme").values("size", "tip", "last_rcvd")
+        ],
+        "tiles": [plain(row) for row in Tile.objects.values("level", "idx", "data", "root")],
+        "checkpoints": [
+            plain(row) for row in Checkpoint.objects.filter(size=COUNT + 2).values("size", "root", "note")
+        ],
+    }
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_log_comes_back_byte_for_byte(
+    exported: Path, emptied: Callable[[], None], checkpointer: Checkpointer, tmp_path: Path
+) -> None:
+    before = state()
+    assert len(before["tiles"]) == 1
+    emptied()
+    code, said = rebuild("--from", str(exported))
+    assert code == 0, said
+    assert state() == before
+    log = Log.objects.get()
+    assert (log.slug, log.organisation.slug) == ("acme", "acme")
+    checkpointer.turn()
+    assert log.guard.verdict == modes.GUARD_OK
+    export_static(log=log, to=tmp_path / "again")
+    assert files(tmp_path / "again") == files(exported)
+
+
+def test_rebuilt_log_goes_on(exported: Path, emptied: Callable[[], None], checkpointer: Checkpointer) -> None:
+    emptied()
+    rebuild("--from", str(exported))
+    checkpointer.turn()
+    log = Log.objects.get()
+    assert ingest(log=log, lines=decisions(2), actor="system:ingest", clock=utc_now).accepted == 2
+    assert checkpointer.turn() == 1
+
+
+def test_agents_and_their_keys_come_back(exported: Path, emptied: Callable[[], None]) -> None:
+    emptied()
+    said = json.loads(rebuild("--from", str(exported / "export.ndjson"), "--json")[1])
+    assert (said["log"], said["agents"], said["keys"]) == ("acme", 1, 1)
+    assert said["report"]["size"] == COUNT + 2
+    key = AgentKey.objects.get()
+    assert bytes(key.public_key) == public_from_seed(SEED)
+    assert (key.agent.slug, key.revoked_reason) == ("pricing-bot", "The host was taken over.")
+    assert key.revoked_at is not None
+
+
+def test_empty_log_of_the_same_origin_is_filled(
+    exported: Path, emptied: Callable[[], None], checkpointer: Checkpointer
+) -> None:
+    emptied()
+    _, log = organisation_create(slug="acme", title="Acme", now=utc_now())
+    assert rebuild("--from", str(exported))[0] == 0
+    assert Head.objects.get(log=log).size == COUNT + 2
+    assert checkpointer.turn() == 0
+
+
+def test_log_with_entries_is_refused(exported: Path) -> None:
+    before = state()
+    with pytest.raises(
+        CommandError, match=r"holds 302 entries; a rebuild needs an empty one.*ledger_recover --from"
+    ):
+        rebuild("--from", str(exported))
+    assert state() == before
+
+
+def test_other_log_of_that_name_is_refused(
+    exported: Path, emptied: Callable[[], None], settings: Any
+) -> None:
+    emptied()
+    settings.ECP_ORIGIN_HOST = "elsewhere.example"
+    organisation_create(slug="acme", title="Acme", now=utc_now())
+    with pytest.raises(CommandError, match=r"belongs to the log elsewhere\.example/log/acme"):
+        rebuild("--from", str(exported))
+
+
+def flip(file: Path, old: bytes, new: bytes) -> None:
+    data = file.read_bytes()
+    assert data.count(old) >= 1
+    file.write_bytes(data.replace(old, new, 1))
+
+
+def test_changed_entry_is_found_and_nothing_is_stored(exported: Path, emptied: Callable[[], None]) -> None:
+    emptied()
+    flip(exported / "tile" / "entries" / "000", b"Item 7 is", b"Item 8 is")
+    code, said = rebuild("--from", str(exported))
+    assert code == 1
+    assert "FAILED" in said
+    assert "chain_break at position 7" in said
+    assert (Log.objects.count(), Entry.objects.count(), Organisation.objects.count()) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda place: (place / "tile" / "entries" / "000").unlink(), "no file tile/entries/000"),
+        (lambda place: (place / "tile" / "entries" / "000").write_bytes(b"\0\1"), "entry bundle 0"),
+        (lambda place: flip(place / "checkpoint", b"/log/acme\n", b"/log/acne\n"), "signed by none of the 1"),
+        (lambda place: (place / "checkpoint").write_text("no note"), "is no export"),
+        (shutil.rmtree, "neither a directory nor"),
+    ],
+)  # fmt: skip
+def test_unreadable_export_says_why(
+    exported: Path, emptied: Callable[[], None], spoil: Callable[[Path], Any], sentence: str
+) -> None:
+    emptied()
+    spoil(exported)
+    with pytest.raises(CommandError, match=sentence) as refused:
+        rebuild("--from", str(exported))
+    assert refused.value.returncode == 2
+    assert Log.objects.count() == 0
+
+
+def test_unsigned_tail_is_not_taken(exported: Path, emptied: Callable[[], None]) -> None:
+    """Entries beyond the checkpoint prove nothing: the chain needs no key."""
+    emptied()
+    file = exported / "export.ndjson"
+    lines = file.read_bytes().splitlines(keepends=True)
+    shutil.rmtree(exported / "tile")
+    (exported / "checkpoint").unlink()
+    file.write_bytes(b"".join([*lines[:-1], lines[5], lines[-1]]))
+    with pytest.raises(CommandError, match="is damaged"):
+        rebuild("--from", str(exported))
+    assert Entry.objects.count() == 0
+
+
+def segments(exported: Path, folder: Path, cuts: list[tuple[int, int]], log: Log) -> Path:
+    """Export files of ranges, as they are shipped off the host."""
+    entries = (exported / "export.ndjson").read_bytes().splitlines()[:-1]
+    note = (exported / "checkpoint").read_text()
+    folder.mkdir()
+    for first, end in cuts:
+        lines = export_lines(origin=log.origin, first=first, entries=entries[first:end], checkpoint=note)
+        (folder / f"{first:06}.ndjson").write_bytes(b"".join(lines))
+    return folder
+
+
+def test_segments_make_the_log(
+    exported: Path, emptied: Callable[[], None], people: People, tmp_path: Path
+) -> None:
+    before = state()
+    place = segments(exported, tmp_path / "cut", [(0, 100), (100, 250), (200, COUNT + 2)], people.log)
+    emptied()
+    assert rebuild("--from", str(place))[0] == 0
+    assert state() == before
+
+
+def test_missing_segment_is_named(
+    exported: Path, emptied: Callable[[], None], people: People, tmp_path: Path
+) -> None:
+    place = segments(exported, tmp_path / "cut", [(0, 100), (150, COUNT + 2)], people.log)
+    emptied()
+    with pytest.raises(CommandError, match=r"positions 100 to 149 are missing between 000000\.ndjson"):
+        rebuild("--from", str(place))
+
+
+def test_missing_first_segment_is_named(
+    exported: Path, emptied: Callable[[], None], people: People, tmp_path: Path
+) -> None:
+    place = segments(exported, tmp_path / "cut", [(100, COUNT + 2)], people.log)
+    emptied()
+    with pytest.raises(CommandError, match="begins at position 100"):
+        rebuild("--from", str(place))
+
+
+def test_missing_last_segment_is_no_complete_log(
+    exported: Path, emptied: Callable[[], None], people: People, tmp_path: Path
+) -> None:
+    place = segments(exported, tmp_path / "cut", [(0, 100), (100, 250)], people.log)
+    emptied()
+    code, said = rebuild("--from", str(place))
+    assert code == 1
+    assert "truncated at position 250" in said
+    assert Entry.objects.count() == 0
+
+
+def test_torn_segment_is_refused(exported: Path, emptied: Callable[[], None]) -> None:
+    emptied()
+    file = exported / "export.ndjson"
+    file.write_bytes(file.read_bytes()[:-2_000])
+    with pytest.raises(CommandError, match="has no trailer"):
+        rebuild("--from", str(file))
+
+
+def test_folder_without_an_export_is_refused(people: People, tmp_path: Path) -> None:
+    del people
+    with pytest.raises(CommandError, match=r"neither a checkpoint nor an \.ndjson file"):
+        rebuild("--from", str(tmp_path))
+
+
+def test_agents_that_are_known_are_left_alone(exported: Path, emptied: Callable[[], None]) -> None:
+    emptied()
+    organisation, _ = organisation_create(slug="acme", title="Acme", now=utc_now())
+    agent_create(organisation=organisation, slug="pricing-bot", title="Shelf prices")
+    said = json.loads(rebuild("--from", str(exported), "--json")[1])
+    assert (said["agents"], said["keys"]) == (0, 1)
+    assert Agent.objects.get().title == "Shelf prices"
