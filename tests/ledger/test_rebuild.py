@@ -26,7 +26,7 @@ from ledger.services.operations import export_static
 from tests.databases import Cluster, remove_committed_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ledger.checkpointer import Checkpointer
@@ -102,7 +102,7 @@ def emptied(
     return empty
 
 
-def plain(row: dict[str, Any]) -> dict[str, Any]:
+def plain(row: Mapping[str, object]) -> dict[str, Any]:
     return {name: bytes(value) if isinstance(value, memoryview) else value for name, value in row.items()}
 
 
