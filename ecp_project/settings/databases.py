@@ -68,6 +68,7 @@ def databases(urls: dict[str, str], *, pool: bool, threads: int) -> dict[str, di
     default = parse_dsn("DATABASE_URL", urls["DATABASE_URL"]) | {"CONN_MAX_AGE": 0}
     if pool:
         # one more than threads: a fresh connection asks for its types over a second one
+        default["OPTIONS"]["prepare_threshold"] = 5  # for our own cursors; Django's never prepare
         default["OPTIONS"]["pool"] = {"min_size": 1, "max_size": threads + 1, "timeout": POOL_TIMEOUT_S}
     else:  # behind PgBouncer a session may change its server connection between two transactions
         default["OPTIONS"]["prepare_threshold"] = None

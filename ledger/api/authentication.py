@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ecp_project.api.authentication import KeyAuthentication, Principal, StaffSessionAuthentication, StoredKey
 from ledger.models import ApiKey, Membership
 from ledger.selectors.entries import OrgScope
+from ledger.selectors.hot import hot_row
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,31 +17,37 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
 LAST_USED_EVERY = timedelta(minutes=1)
+KEY_SQL = """
+SELECT k.id, k.digest, k.expires_at, k.revoked_at, k.last_used_at, k.organisation_id, k.scopes,
+    k.require_signature, k.agent_id, a.slug
+FROM ledger_apikey k LEFT JOIN ledger_agent a ON a.id = k.agent_id
+WHERE k.prefix = %s
+"""
 
 
 class ApiKeyAuthentication(KeyAuthentication):
     """One query for each request; `last used` is written at most once a minute."""
 
     def look_up(self, prefix: str) -> StoredKey | None:
-        row = ApiKey.objects.filter(prefix=prefix).select_related("agent").first()
+        row = hot_row(KEY_SQL, (prefix,))
         if row is None:
             return None
-        self._row = row
+        (self._id, digest, expires_at, revoked_at, self._last_used_at, organisation_id, scopes,
+         require_signature, agent_id, agent_slug) = row  # fmt: skip
         principal = Principal(
-            kind="agent" if row.agent_id else "system",
-            organisation_id=row.organisation_id,
-            agent_id=row.agent_id,
-            agent_slug=row.agent.slug if row.agent else None,
-            scopes=frozenset(row.scopes),
-            key_prefix=row.prefix,
-            require_signature=row.require_signature,
+            kind="agent" if agent_id else "system",
+            organisation_id=organisation_id,
+            agent_id=agent_id,
+            agent_slug=agent_slug,
+            scopes=frozenset(scopes),
+            key_prefix=prefix,
+            require_signature=require_signature,
         )
-        return StoredKey(bytes(row.digest), row.expires_at, row.revoked_at, principal)
+        return StoredKey(bytes(digest), expires_at, revoked_at, principal)
 
     def used(self, stored: StoredKey, request: Request, now: datetime) -> None:  # noqa: ARG002 - the base's signature
-        last = self._row.last_used_at
-        if last is None or now - last >= LAST_USED_EVERY:
-            ApiKey.objects.filter(pk=self._row.pk).update(
+        if self._last_used_at is None or now - self._last_used_at >= LAST_USED_EVERY:
+            ApiKey.objects.filter(pk=self._id).update(
                 last_used_at=now, last_used_network=request.META.get("REMOTE_ADDR") or None
             )
 

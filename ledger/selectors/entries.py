@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from ecp_project.kernel.errors import NotFound
 from ledger.core.columns import DECISION
 from ledger.core.entry import parse_entry, stmt_digest
 from ledger.models import POSITIONS_PER_LOG, Agent, Entry, Log, Organisation
+from ledger.selectors.hot import hot_row
 from ledger.selectors.proofs import newest_checkpoint
 
 if TYPE_CHECKING:
@@ -59,17 +61,28 @@ def log_of(*, scope: OrgScope, slug: str) -> Log:
     return log
 
 
+DEFAULT_LOG_SQL = """
+SELECT l.id, l.slug, l.origin, o.id, o.slug, o.context_policy
+FROM ledger_log l JOIN ledger_organisation o ON o.id = l.organisation_id
+WHERE o.id = %s ORDER BY l.epoch DESC, l.id LIMIT 1
+"""
+
+
 def default_log(*, scope: OrgScope) -> Log:
-    """The log that takes an organisation's decisions: its newest epoch."""
-    log = (
-        Log.objects.filter(organisation_id=scope.organisation_id)
-        .select_related("organisation")
-        .order_by("-epoch", "id")
-        .first()
-    )
-    if log is None:
+    """The log that takes an organisation's decisions: its newest epoch, as far as an append needs it."""
+    row = hot_row(DEFAULT_LOG_SQL, (scope.organisation_id,))
+    if row is None:
         raise NotFound("not_found", "this organisation has no log; run `manage.py org_create`")
-    return log
+    # Django reads jsonb as text on its connections and decodes it in the model field.
+    organisation = Organisation(id=row[3], slug=row[4], context_policy=json.loads(row[5]))
+    return Log(id=row[0], slug=row[1], origin=row[2], organisation=organisation)
+
+
+def agent_status(*, organisation_id: int, slug: str) -> str | None:
+    """Status of one registered agent; None when there is no such agent."""
+    sql = "SELECT status FROM ledger_agent WHERE organisation_id = %s AND slug = %s"
+    row = hot_row(sql, (organisation_id, slug))
+    return None if row is None else str(row[0])
 
 
 def published_log(slug: str, scope: OrgScope | None) -> Log:

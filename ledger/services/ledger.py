@@ -24,13 +24,14 @@ from ledger.core.decision import PRIVATE_MEMBERS, DecisionRecord
 from ledger.core.entry import parse_entry, signed_message, stmt_digest
 from ledger.core.merkle import inclusion_proof
 from ledger.models import Agent, AgentKey, AgentStatus, Entry, Log
+from ledger.selectors.entries import agent_status
 from ledger.selectors.proofs import SignedSize, newest_checkpoint, reader
 from ledger.sequencer import LogRef, Outcome, Stored, Work
 from ledger.services.policies import policy_for
 from ledger.services.sealing import request_mac, seal_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from ecp_project.api.authentication import Principal
@@ -68,7 +69,8 @@ class TransparencyLedger:
         """Record one decision; returns once it is durable."""
         with sequencer.batcher.building():
             refuse_unsigned(principal)
-            refuse_agent(principal, self._agents([record.agent]), record.agent)
+            status = agent_status(organisation_id=self.log.organisation_id, slug=record.agent)
+            refuse_agent(principal, {record.agent: status}, record.agent)
             work = self._work(record, principal=principal, now=now)
         started = time.perf_counter()
         outcome = sequencer.batcher.submit(self.ref, [work])[0]
@@ -107,8 +109,11 @@ class TransparencyLedger:
         statements.validate(stmt)
         work = plain_work(stmt)
         # Django's own cursors bind on the client, which cannot carry binary values.
-        with psycopg.Cursor(connection.connection) as cursor:
-            outcome = sequencer.append(cursor, self.ref, [work], now=now)[0]
+        try:
+            with psycopg.Cursor(connection.connection) as cursor:
+                outcome = sequencer.append(cursor, self.ref, [work], now=now)[0]
+        except psycopg.Error as error:
+            raise sequencer.batcher.problem(error) from error
         if isinstance(outcome, EcpError):
             raise outcome
         transaction.on_commit(lambda: count_entry(self.log.slug, work.kind))
@@ -120,7 +125,7 @@ class TransparencyLedger:
         outcomes: list[Outcome | None] = [None] * len(lines)
         works: list[Work] = []
         places: list[int] = []
-        agents = self._agents(None)
+        agents = self._agents()
         with _build_lock:
             for place, line in enumerate(lines):
                 try:
@@ -138,10 +143,8 @@ class TransparencyLedger:
                     count_entry(self.log.slug, work.kind)
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _agents(self, slugs: Iterable[str] | None) -> dict[str, str]:
+    def _agents(self) -> dict[str, str]:
         rows = Agent.objects.filter(organisation_id=self.log.organisation_id)
-        if slugs is not None:
-            rows = rows.filter(slug__in=slugs)
         return dict(rows.values_list("slug", "status"))
 
     def _work(self, record: DecisionRecord, *, principal: Principal, now: datetime) -> Work:
@@ -293,7 +296,7 @@ def refuse_unsigned(principal: Principal) -> None:
         )
 
 
-def refuse_agent(principal: Principal, agents: dict[str, str], slug: str) -> None:
+def refuse_agent(principal: Principal, agents: Mapping[str, str | None], slug: str) -> None:
     """Only a registered, active agent; a key that is bound to an agent speaks for that one alone."""
     is_bound_elsewhere = principal.agent_slug is not None and principal.agent_slug != slug
     if is_bound_elsewhere or agents.get(slug) != AgentStatus.ACTIVE:
