@@ -11,7 +11,11 @@ class LedgerConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from ecp_project.observability import health  # noqa: PLC0415 - models are not loaded any earlier
+        from ecp_project.kernel.clock import utc_now  # noqa: PLC0415 - models are not loaded any earlier
+        from ecp_project.observability import health  # noqa: PLC0415 - as above
+        from ledger import checks  # noqa: F401, PLC0415 - registers itself
         from ledger.probe import ledger_probe  # noqa: PLC0415 - as above
+        from ledger.services import operations  # noqa: PLC0415 - as above
 
         health.register("ledger", ledger_probe, on_error="degraded")
+        operations.start(now=utc_now())

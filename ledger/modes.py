@@ -1,8 +1,12 @@
 """Whether the ledger takes appends (LEDGER sections 11 and 12).
 
 A *transient* HALT belongs to one process: it saw the database fail and probes it until three probes in a
-row are good. A *sticky* HALT stands in `ledger_log.mode` and is left by a person. The *guard* row is
-written by the checkpointer alone; a process that finds no matching row refuses appends until there is one.
+row are good. A *sticky* HALT stands in `ledger_log.mode` and is left by a person; `ECP_LEDGER_MODE=HALT`
+forces one on a process for as long as it runs. The *guard* row is written by the checkpointer alone; a
+process that finds no matching row refuses appends until there is one.
+
+What has ended is news that an `ecp.mode/1` entry tells: a transient HALT, or a guard row that clears a
+restored database. The batcher's thread hands the news to the services (`sequencer.on_news`).
 """
 
 from __future__ import annotations
@@ -60,18 +64,38 @@ class Identity:
     postmaster_start: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A log whose database was restored or failed over, compared with the anchors and found consistent."""
+
+    log_id: int
+
+
+News = Halt | Restored
+
+
 class ProcessState:
-    """Transient HALT of this process and the guard rows it has already compared."""
+    """HALT of this process, the guard rows it has already compared, and what its logs have yet to tell."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._forced: Halt | None = None  # set once, before any thread
         self._halt: Halt | None = None  # guarded by self._lock
         self._good_probes = 0  # guarded by self._lock
         self._trusted: dict[int, datetime] = {}  # log id -> postmaster start; guarded by self._lock
+        self._news: list[News] = []  # guarded by self._lock
 
     @property
     def halt(self) -> Halt | None:
-        return self._halt
+        return self._forced or self._halt
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether a transient HALT waits for good probes; a forced one waits for nothing."""
+        return self._halt is not None
+
+    def force(self, halt: Halt | None) -> None:
+        self._forced = halt
 
     def enter(self, reason: str, now: datetime) -> Halt:
         with self._lock:
@@ -87,19 +111,36 @@ class ProcessState:
             if self._halt is None or self._good_probes < GOOD_PROBES:
                 return None
             ended, self._halt = self._halt, None
+            self._news.append(ended)
             return ended
 
     def trusts(self, log_id: int, postmaster_start: datetime) -> bool:
         return self._trusted.get(log_id) == postmaster_start
 
-    def trust(self, log_id: int, postmaster_start: datetime) -> None:
+    def trust(self, log_id: int, postmaster_start: datetime, *, was_restored: bool = False) -> None:
         with self._lock:
             self._trusted[log_id] = postmaster_start
+            if was_restored:
+                self._news.append(Restored(log_id))
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._news)
+
+    def take_news(self) -> list[News]:
+        with self._lock:
+            news, self._news = self._news, []
+            return news
+
+    def keep_news(self, news: News) -> None:
+        """It could not be told; the next round tries again."""
+        with self._lock:
+            self._news.append(news)
 
     def forget(self) -> None:
-        """Start afresh, as after a fork."""
+        """Start afresh, as after a fork. What was forced stays."""
         with self._lock:
-            self._halt, self._good_probes, self._trusted = None, 0, {}
+            self._halt, self._good_probes, self._trusted, self._news = None, 0, {}, []
 
 
 process = ProcessState()
@@ -140,7 +181,7 @@ def guard_problem(cursor: Any, log_id: int) -> Unavailable | None:
         )
     if row[3] not in {GUARD_OK, GUARD_OK_RESTORED}:
         return Halt(row[3], row[4], is_sticky=True).problem()
-    process.trust(log_id, identity.postmaster_start)
+    process.trust(log_id, identity.postmaster_start, was_restored=row[3] == GUARD_OK_RESTORED)
     return None
 
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import structlog
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from ecp_project.kernel.clock import format_time, utc_now
 from ecp_project.kernel.errors import Conflict, EcpError, Unavailable
@@ -33,6 +34,9 @@ from ledger.models.log import POSITIONS_PER_LOG
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from uuid import UUID
+
+MODE_NOT_TOLD = "mode_not_told"
+_log = structlog.get_logger()
 
 FLUSH_ENTRIES = 256
 FLUSH_DELAY_S = 0.010
@@ -172,10 +176,16 @@ def _refuse_unless_open(  # noqa: PLR0917 - one row of the head query, taken apa
     postmaster_start: datetime,
     now: datetime,
 ) -> None:
+    halt = modes.process.halt
+    if halt is not None:
+        batcher.wake()
+        raise halt.problem()
     if not modes.process.trusts(log.id, postmaster_start):
         problem = modes.guard_problem(cursor, log.id)
         if problem is not None:
             raise problem
+        if modes.process.has_news:
+            batcher.wake()
     if mode != "active":
         raise modes.Halt("log_halted", db_now, is_sticky=True).problem()
     skew = abs((db_now - now).total_seconds())
@@ -467,7 +477,7 @@ class Batcher:
         """
         halt = modes.process.halt
         if halt is not None:
-            self._wake()
+            self.wake()
             raise halt.problem()
         job = Job(log, works, is_batch)
         with self._condition:
@@ -491,17 +501,30 @@ class Batcher:
             self._thread = threading.Thread(target=self._run, name="ledger-batcher", daemon=True)
             self._thread.start()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let the thread look at what else than appends it has to do: probe, tell news."""
         with self._condition:
             self._start()
+            self._condition.notify()
 
     def _run(self) -> None:
         while not (self._is_stopped and not self._queue):
-            if modes.process.halt is not None:
+            if modes.process.is_probing:
                 self._probe()
+            self._tell()
             for jobs in self._take():
                 self._flush(jobs)
         self._drop()
+
+    def _tell(self) -> None:
+        """Let the logs tell what has ended; what cannot be stored now is told later."""
+        for news in modes.process.take_news():
+            try:
+                for hook in on_news:
+                    hook(news)
+            except (Unavailable, DatabaseError) as error:
+                modes.process.keep_news(news)
+                _log.warning(MODE_NOT_TOLD, exc_info=error)
 
     def _take(self) -> list[list[Job]]:
         """Next groups to flush: by log, batches alone.
@@ -510,8 +533,9 @@ class Batcher:
         """
         with self._condition:
             while not self._queue and not self._is_stopped:
-                self._condition.wait(modes.PROBE_EVERY_S if modes.process.halt else None)
-                if modes.process.halt:
+                is_waiting = modes.process.is_probing or modes.process.has_news
+                self._condition.wait(modes.PROBE_EVERY_S if is_waiting else None)
+                if modes.process.is_probing or modes.process.has_news:
                     break
             deadline = time.monotonic() + FLUSH_DELAY_S
             while self._building and len(self._queue) < FLUSH_ENTRIES:
@@ -563,7 +587,7 @@ class Batcher:
             if state.startswith(DATA_CLASSES) and len(works) > 1:
                 # One bad item must not fail its neighbours.
                 return [outcome for work in works for outcome in self._alone(log, work)]
-            raise self._problem(error) from error
+            raise self.problem(error) from error
 
     def _alone(self, log: LogRef, work: Work) -> list[Outcome]:
         try:
@@ -602,7 +626,8 @@ class Batcher:
                 retry_after=1,
             ) from error
 
-    def _problem(self, error: psycopg.Error) -> BaseException:
+    def problem(self, error: psycopg.Error) -> BaseException:
+        """What a failure of the database means for an append; a server that is down halts the process."""
         state = error.sqlstate or ""
         if state in BUSY_STATES:
             return Unavailable("ledger_busy", "the ledger is busy; nothing was stored", retry_after=1)
@@ -633,8 +658,6 @@ class Batcher:
         ended = modes.process.probed(good=float(skew) <= modes.MAX_CLOCK_SKEW_S)
         if ended is not None:
             self._write_state(None)
-            for hook in on_resume:
-                hook(ended)
 
     def _write_state(self, halt: modes.Halt | None) -> None:
         modes.write_state_file(Path(settings.ECP_STATE_DIR), halt, self._clock())
@@ -665,8 +688,8 @@ def connect(alias: str = "direct") -> psycopg.Connection[Any]:
     return psycopg.connect(**parameters, autocommit=True)
 
 
-# Called with the HALT that has ended; the services append the `ecp.mode/1` entry that tells of it.
-on_resume: list[Callable[[modes.Halt], None]] = []
+# Called in the batcher's thread, outside any transaction; the services append the `ecp.mode/1` entry.
+on_news: list[Callable[[modes.News], None]] = []
 
 batcher = Batcher()
 

@@ -32,6 +32,11 @@ ECP_SIGNING_KEY_FILE = env.path("ECP_SIGNING_KEY_FILE", ECP_HOME / "keys" / "led
 ECP_LOG_PUBLIC_KEYS = env.path("ECP_LOG_PUBLIC_KEYS", ECP_HOME / "keys" / "log-keys.json")
 ECP_LEDGER_MODE = env.choice("ECP_LEDGER_MODE", "ACTIVE", ("ACTIVE", "HALT"))
 ECP_LEDGER_FAILURE_MODE = env.choice("ECP_LEDGER_FAILURE_MODE", "halt", ("halt", "degrade", "dark"))
+if ECP_LEDGER_FAILURE_MODE != "halt":
+    raise env.EnvError(
+        f"ECP_LEDGER_FAILURE_MODE is {ECP_LEDGER_FAILURE_MODE!r}; this version takes halt alone: during a "
+        "fault appends are refused, and nothing is spooled or passed over"
+    )
 ECP_CHECKPOINT_SINKS = env.items("ECP_CHECKPOINT_SINKS", f"file:{ECP_HOME / 'checkpoints.ndjson'}")
 CONTEXT_POLICY_FILE = BASE_DIR / "config" / "context_policy.yml"
 

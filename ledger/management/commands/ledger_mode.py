@@ -28,9 +28,10 @@ class Command(BaseCommand):
         del args
         log = log_named(options["log"])
         try:
-            mode_switch(
+            receipt = mode_switch(
                 log=log, to=options["mode"], reason=options["reason"], actor="system:shell", now=utc_now()
             )
         except EcpError as problem:
             raise CommandError(problem.detail) from problem
-        self.stdout.write(f"{log.slug} is in mode {options['mode']}.")
+        told = "" if receipt else " That cannot be recorded now; the entry that reopens the log will tell."
+        self.stdout.write(f"{log.slug} is in mode {options['mode']}.{told}")
