@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 MODE_NOT_TOLD = "mode_not_told"
+MODE_NOT_WRITTEN = "mode_file_not_written"
 _log = structlog.get_logger()
 
 FLUSH_ENTRIES = 256
@@ -446,6 +447,8 @@ class Batcher:
         self._building = 0  # requests that are still building their work; guarded by self._condition
         self._thread: threading.Thread | None = None  # guarded by self._condition
         self._connection: psycopg.Connection[Any] | None = None  # owned by the flush thread
+        self._probe_due = 0.0  # monotonic; owned by the flush thread
+        self._tell_due = 0.0  # monotonic; owned by the flush thread
         self._is_stopped = False  # guarded by self._condition
 
     def stop(self) -> None:
@@ -509,9 +512,11 @@ class Batcher:
 
     def _run(self) -> None:
         while not (self._is_stopped and not self._queue):
-            if modes.process.is_probing:
+            # Requests wake this thread, and a database that is down must not be asked at their rate.
+            if modes.process.is_probing and time.monotonic() >= self._probe_due:
                 self._probe()
-            self._tell()
+            if time.monotonic() >= self._tell_due:
+                self._tell()
             for jobs in self._take():
                 self._flush(jobs)
         self._drop()
@@ -524,6 +529,7 @@ class Batcher:
                     hook(news)
             except (Unavailable, DatabaseError) as error:
                 modes.process.keep_news(news)
+                self._tell_due = time.monotonic() + modes.PROBE_EVERY_S
                 _log.warning(MODE_NOT_TOLD, exc_info=error)
 
     def _take(self) -> list[list[Job]]:
@@ -579,7 +585,7 @@ class Batcher:
         if halt is not None:
             raise halt.problem()
         try:
-            return self._transact(log, works)
+            return self._attempt(log, works)
         except CommitLost:
             return self._find_out(log, works)
         except psycopg.Error as error:
@@ -595,6 +601,19 @@ class Batcher:
         except EcpError as problem:
             return [problem]
 
+    def _attempt(self, log: LogRef, works: list[Work]) -> list[Outcome]:
+        """Transact. A kept connection that turns out to be dead before COMMIT is replaced once.
+
+        Nothing is stored then, and one lost connection is no lost database.
+        """
+        was_connected = self._connection is not None
+        try:
+            return self._transact(log, works)
+        except psycopg.OperationalError:
+            if not was_connected or self._connection is not None:
+                raise
+        return self._transact(log, works)
+
     def _transact(self, log: LogRef, works: list[Work]) -> list[Outcome]:
         connection = self._connect()
         committing = False
@@ -604,22 +623,24 @@ class Batcher:
                 outcomes = append(cursor, log, works, now=self._clock())
                 committing = True
                 cursor.execute("COMMIT")
-        except psycopg.OperationalError as error:
-            self._drop()
-            if committing:
-                raise CommitLost from error
-            raise
-        except BaseException:
+        except BaseException as error:
             self._rollback()
+            if committing and isinstance(error, psycopg.OperationalError):
+                raise CommitLost from error
             raise
         return outcomes
 
     def _find_out(self, log: LogRef, works: list[Work]) -> list[Outcome]:
-        """Append what is missing after a lost COMMIT: under the head lock, the lost transaction is over."""
+        """Append what is missing after a lost COMMIT: under the head lock, the lost transaction is over.
+
+        Whatever stands in the way now, "nothing was stored" would be a guess.
+        """
         try:
             return self._transact(log, works)
-        except (CommitLost, psycopg.Error) as error:
-            modes.process.enter("database_connection", self._clock())
+        except (CommitLost, psycopg.Error, Unavailable) as error:
+            cause = error.__cause__ if isinstance(error, CommitLost) else error
+            if isinstance(cause, psycopg.Error):
+                self.problem(cause)  # halts the process, if the database is down
             raise Unavailable(
                 "outcome_unknown",
                 "the connection broke during the commit; retry with the same id",
@@ -641,6 +662,7 @@ class Batcher:
 
     def _probe(self) -> None:
         """One try at the database: connect, read, and write inside a transaction that is rolled back."""
+        self._probe_due = time.monotonic() + modes.PROBE_EVERY_S
         try:
             connection = self._connect()
             with connection.cursor() as cursor:
@@ -660,7 +682,10 @@ class Batcher:
             self._write_state(None)
 
     def _write_state(self, halt: modes.Halt | None) -> None:
-        modes.write_state_file(Path(settings.ECP_STATE_DIR), halt, self._clock())
+        try:
+            modes.write_state_file(Path(settings.ECP_STATE_DIR), halt, self._clock())
+        except OSError as error:  # a full disk may be what the HALT is about
+            _log.warning(MODE_NOT_WRITTEN, exc_info=error)
 
     def _connect(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
