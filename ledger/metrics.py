@@ -37,3 +37,23 @@ PUBLISH_FAILURES = Counter(
     "ecp_ledger_checkpoint_publish_failures_total", "Checkpoints that a sink did not take", ["sink"]
 )
 READBACK_MISMATCH = Counter("ecp_ledger_readback_mismatch_total", "Stored bytes that were not signed")
+VERIFY_SUCCESS = Gauge(
+    "ecp_ledger_verify_last_success_timestamp_seconds",
+    "End of the oldest of the newest verifications of all logs, while all are sound",
+    multiprocess_mode="mostrecent",
+)
+VERIFY_BROKEN = Gauge(
+    "ecp_ledger_verify_broken_entries",
+    "Findings of the newest verification of each log",
+    multiprocess_mode="mostrecent",
+)
+VERIFY_FIRST_BAD = Gauge(
+    "ecp_ledger_verify_first_bad_seq",
+    "Least position with a finding; -1 when there is none",
+    multiprocess_mode="mostrecent",
+)
+VERIFIED_SIZE = Gauge(
+    "ecp_ledger_verified_size",
+    "Entries that the newest sound verifications cover",
+    multiprocess_mode="mostrecent",
+)

@@ -1,18 +1,26 @@
 """The search projection.
 
-Follows the log in slices, may lag, is rebuilt at any time (LEDGER sections 8 and 10).
+Follows the log in slices, may lag, is rebuilt at any time (LEDGER sections 8 and 10). What it holds follows
+from the entries below its cursor alone: not from how they were sliced, nor from when.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
 from django.db import connection, transaction
 
-from ledger.core.entry import parse_entry
+from ecp_project.kernel.errors import BadRequest
+from ledger.core.columns import DECISION
+from ledger.core.entry import EntrySyntax, parse_entry
 from ledger.core.statement import Projection, kind_of
 from ledger.models import POSITIONS_PER_LOG, Cursor, Entry, EntrySearch, Log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 NAME = "search"
 SLICE = 2_000
@@ -55,34 +63,64 @@ def project_search(*, log_id: int, limit: int = SLICE) -> int:
     return len(rows)
 
 
+class _Row(NamedTuple):
+    """What one entry adds to the projection by itself."""
+
+    entry_id: int
+    zone: str | None
+    level: str | None
+    bypassed: bool | None
+    words: str
+    body: str
+
+
+def _read(entry_id: int, raw: bytes) -> tuple[_Row, Projection | None]:
+    """The entry's own row, and what it says about an earlier decision."""
+    stmt = parse_entry(raw).stmt
+    said = _said(stmt)
+    is_own = said.target in {None, stmt["id"]}
+    own = said if is_own else Projection()
+    row = _Row(entry_id, own.zone, own.level, own.bypassed, _words(stmt), json.dumps(stmt))
+    return row, None if is_own else said
+
+
+def _said(stmt: dict[str, Any]) -> Projection:
+    try:
+        return kind_of(stmt["v"]).project(stmt)
+    except BadRequest:  # of an app that is not installed here: the entry is kept and found, but not read
+        return Projection()
+
+
 def _insert(log_id: int, rows: list[tuple[int, Any]]) -> None:
-    columns: list[list[Any]] = [[], [], [], [], [], []]
-    later: list[Projection] = []
-    for entry_id, raw in rows:
-        stmt = parse_entry(bytes(raw)).stmt
-        said = kind_of(stmt["v"]).project(stmt)
-        own = said if said.target in {None, stmt["id"]} else Projection()
-        if own is not said:
-            later.append(said)
-        values = (entry_id, own.zone, own.level, own.bypassed, _words(stmt), json.dumps(stmt))
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
+    read = [_read(entry_id, bytes(raw)) for entry_id, raw in rows]
     with connection.cursor() as cursor:
-        cursor.execute(INSERT_SQL, columns)
-    for said in later:
-        _apply(log_id, said)
+        cursor.execute(INSERT_SQL, _columns([row for row, _ in read]))
+    for row, said in read:
+        if said is not None:
+            _apply(log_id, row.entry_id, said)
 
 
-def _apply(log_id: int, said: Projection) -> None:
-    """A later statement about a decision: the columns follow it, in log order."""
-    changes = {
+def _columns(rows: Sequence[_Row]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _apply(log_id: int, entry_id: int, said: Projection) -> None:
+    """A later statement about a decision: the columns follow it, in log order.
+
+    A statement about a decision that comes only after it changes nothing.
+    """
+    changes = _changes(said)
+    if changes and said.target is not None:
+        rows = EntrySearch.objects.filter(entry__log_id=log_id, entry__uid=said.target, entry_id__lt=entry_id)
+        rows.update(**changes)  # names from the literal below
+
+
+def _changes(said: Projection) -> dict[str, Any]:
+    return {
         name: value
         for name, value in (("zone", said.zone), ("level", said.level), ("bypassed", said.bypassed))
         if value is not None
     }
-    if changes and said.target is not None:
-        rows = EntrySearch.objects.filter(entry__log_id=log_id, entry__uid=said.target)
-        rows.update(**changes)  # names from the literal above
 
 
 def _words(stmt: dict[str, Any]) -> str:
@@ -103,3 +141,81 @@ def rebuild(*, log: Log) -> int:
     while step := project_search(log_id=log.id):
         done += step
     return done
+
+
+# --- the projection against the entries (LEDGER section 15, M16 and M17)
+DIFFERENT_SQL = """
+SELECT r.entry_id,
+       CASE WHEN s.entry_id IS NULL THEN 'the entry is missing from the search projection'
+            ELSE 'the search projection differs from the entry in ' || concat_ws(', ',
+                 CASE WHEN s.zone IS DISTINCT FROM r.zone THEN 'zone' END,
+                 CASE WHEN s.level IS DISTINCT FROM r.level THEN 'level' END,
+                 CASE WHEN s.bypassed IS DISTINCT FROM r.bypassed THEN 'bypassed' END,
+                 CASE WHEN s.explanation IS DISTINCT FROM to_tsvector('simple', r.words)
+                      THEN 'explanation' END,
+                 CASE WHEN s.body IS DISTINCT FROM r.body THEN 'body' END) END
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::boolean[], %s::text[], %s::jsonb[])
+     AS r(entry_id, zone, level, bypassed, words, body)
+LEFT JOIN ledger_entrysearch s ON s.entry_id = r.entry_id
+WHERE s.entry_id IS NULL OR s.zone IS DISTINCT FROM r.zone OR s.level IS DISTINCT FROM r.level
+   OR s.bypassed IS DISTINCT FROM r.bypassed OR s.body IS DISTINCT FROM r.body
+   OR s.explanation IS DISTINCT FROM to_tsvector('simple', r.words)
+ORDER BY r.entry_id
+"""
+BEYOND_SQL = """
+SELECT s.entry_id FROM ledger_entrysearch s LEFT JOIN ledger_entry e ON e.id = s.entry_id
+WHERE s.entry_id >= %s AND s.entry_id < %s AND (e.id IS NULL OR s.entry_id >= %s) ORDER BY s.entry_id
+"""
+
+
+def projection_differences(log: Log) -> Iterator[tuple[int, str]]:
+    """(position, what) of every row that a rebuild would write otherwise. Reads only.
+
+    Entries that the projection has not reached yet are no difference: it may lag.
+    """
+    base = log.id * POSITIONS_PER_LOG
+    done = Cursor.objects.filter(name=NAME, log=log).values_list("next_seq", flat=True).first() or 0
+    later = _later(base, done)
+    for start in range(0, done, SLICE):
+        ids = (base + start, base + min(start + SLICE, done))
+        entries = Entry.objects.filter(id__gte=ids[0], id__lt=ids[1]).order_by("id")
+        rows = [
+            _after(read[0], later.get(uid, ()))
+            for entry_id, uid, raw in entries.values_list("id", "uid", "entry")
+            if (read := _readable(entry_id, bytes(raw))) is not None
+        ]
+        if not rows:
+            continue
+        with connection.cursor() as cursor:
+            cursor.execute(DIFFERENT_SQL, _columns(rows))
+            yield from ((entry_id - base, what) for entry_id, what in cursor.fetchall())
+    with connection.cursor() as cursor:
+        cursor.execute(BEYOND_SQL, (base, base + POSITIONS_PER_LOG, base + done))
+        for (entry_id,) in cursor.fetchall():
+            yield entry_id - base, "the search projection holds a row without an entry"
+
+
+def _readable(entry_id: int, raw: bytes) -> tuple[_Row, Projection | None] | None:
+    """None for bytes that are no entry: a finding of its own, to which nothing can be compared."""
+    try:
+        return _read(entry_id, raw)
+    except (EntrySyntax, KeyError):
+        return None
+
+
+def _later(base: int, done: int) -> dict[UUID, list[tuple[int, dict[str, Any]]]]:
+    """Later statements by the decision they are about, in log order: (entry id, columns they set)."""
+    found: dict[UUID, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+    rows = Entry.objects.filter(id__gte=base, id__lt=base + done).exclude(kind=DECISION).order_by("id")
+    for entry_id, raw in rows.values_list("id", "entry").iterator(chunk_size=SLICE):
+        _, said = _readable(entry_id, bytes(raw)) or (None, None)
+        if said is not None and said.target is not None and (changes := _changes(said)):
+            found[UUID(said.target)].append((entry_id, changes))
+    return found
+
+
+def _after(row: _Row, later: Sequence[tuple[int, dict[str, Any]]]) -> _Row:
+    for entry_id, changes in later:
+        if entry_id > row.entry_id:
+            row = row._replace(**changes)
+    return row
