@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -48,6 +48,7 @@ COPY_FROM = 16  # rows; below it a multi-row INSERT is cheaper than starting a C
 BUSY_STATES = frozenset({"55P03", "57014", "40001", "40P01", "25P03"})
 HALT_CLASSES = ("53", "57P", "58", "08")
 READ_ONLY_STATE = "25006"
+LOST_CLASSES = ("08", "57P")  # the connection broke or was ended: whether a COMMIT took place is open
 DATA_CLASSES = ("22", "23")
 
 
@@ -100,11 +101,12 @@ class Work:
     request_mac: bytes | None = None
     parts: Sequence[SealedRow] = ()
     keys: Sequence[KeyRow] = ()
+    warnings: tuple[str, ...] = ()  # for the answer alone
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a statement stands in the log."""
+    """Where a statement stands in the log; `warnings` are for its sender, they are not stored."""
 
     uid: UUID
     seq: int
@@ -112,6 +114,7 @@ class Stored:
     leaf_hash: bytes
     stmt_digest: str
     is_replay: bool
+    warnings: tuple[str, ...] = ()
 
 
 Outcome = Stored | EcpError
@@ -130,14 +133,23 @@ MOVE_HEAD_SQL = "UPDATE ledger_head SET size = %s, tip = %s, last_rcvd = %s WHER
 ENTRY_COLUMNS = (
     "id, log_id, seq, uid, kind, agent, action, zone, risk, level, bypassed, ts, rcvd, late, entry, leaf_hash"
 )
-ENTRY_TYPES = (
-    "%s::bigint, %s::smallint, %s::bigint, %s::uuid, %s::text, %s::text, %s::text, %s::text, %s::text, "
-    "%s::text, "
-    "%s::boolean, %s::timestamptz, %s::timestamptz, %s::boolean, %s::bytea, %s::bytea"
-)
 PART_COLUMNS = "log_id, uid, ptr, subject_key_id, nonce, ciphertext"
 KEY_COLUMNS = "id, kek_id, wrapped_dek, created"
 SUBMISSION_COLUMNS = "log_id, uid, request_mac"
+ENTRY_TYPES = (
+    "bigint",
+    "smallint",
+    "bigint",
+    "uuid",
+    *6 * ["text"],
+    "boolean",
+    *2 * ["timestamptz"],
+    "boolean",
+    *2 * ["bytea"],
+)
+PART_TYPES = ("smallint", "uuid", "text", "uuid", "bytea", "bytea")
+KEY_TYPES = ("uuid", "text", "bytea", "timestamptz")
+SUBMISSION_TYPES = ("smallint", "uuid", "bytea")
 
 
 def append(
@@ -150,12 +162,15 @@ def append(
     """
     started = time.perf_counter()
     cursor.execute(HEAD_SQL, (log.id,), binary=True)
+    # A statement of its own sees what was committed while the one before waited for the lock.
+    stored_before = psycopg.Cursor(cursor.connection)
+    stored_before.execute(KNOWN_SQL, (log.id, [work.uid for work in works]), binary=True)
     row = cursor.fetchone()
     assert row is not None, f"log {log.id} has no head"
     metrics.HEAD_LOCK_WAIT.observe(time.perf_counter() - started)
     size, tip, last_rcvd, mode, db_now, postmaster_start = row
     _refuse_unless_open(cursor, log, mode, db_now, postmaster_start, now)
-    outcomes, fresh = _judge(cursor, log, works)
+    outcomes, fresh = _judge(stored_before, works)
     if not fresh:
         return outcomes
     if any(work.parts for _, work in fresh):
@@ -164,8 +179,8 @@ def append(
     stored = _sequence(log, fresh, outcomes, int(size), bytes(tip), rcvd)
     _settle_repeats(works, outcomes)
     _store(cursor, log, stored, rcvd)
+    # That it moved is not asked: a deferred trigger proves it at the commit, and asking costs a round trip.
     cursor.execute(MOVE_HEAD_SQL, (size + len(stored), stored[-1][3], rcvd, log.id, size), binary=True)
-    assert cursor.rowcount == 1, f"head of log {log.id} moved under its own lock"
     return outcomes
 
 
@@ -196,12 +211,11 @@ def _refuse_unless_open(  # noqa: PLR0917 - one row of the head query, taken apa
 
 
 def _judge(
-    cursor: psycopg.Cursor[Any], log: LogRef, works: Sequence[Work]
+    stored_before: psycopg.Cursor[Any], works: Sequence[Work]
 ) -> tuple[list[Any], list[tuple[int, Work]]]:
     """Answer what is stored already; the rest comes back as (index, work), each uid once."""
     # A reply lost after COMMIT looks like a failure to the agent, so its retry must find the old receipt.
-    cursor.execute(KNOWN_SQL, (log.id, [work.uid for work in works]), binary=True)
-    known = {row[0]: row for row in cursor}
+    known = {row[0]: row for row in stored_before.fetchall()}
     outcomes: list[Any] = [None] * len(works)
     fresh: list[tuple[int, Work]] = []
     seen: set[UUID] = set()
@@ -337,6 +351,15 @@ def _entry_rows(log: LogRef, rows: list[tuple[int, Work, bytes, bytes]], rcvd: d
 def _store(
     cursor: psycopg.Cursor[Any], log: LogRef, rows: list[tuple[int, Work, bytes, bytes]], rcvd: datetime
 ) -> None:
+    if len(rows) < COPY_FROM:
+        _insert_all(cursor, log, rows, rcvd)
+    else:
+        _copy_all(cursor, log, rows, rcvd)
+
+
+def _copy_all(
+    cursor: psycopg.Cursor[Any], log: LogRef, rows: list[tuple[int, Work, bytes, bytes]], rcvd: datetime
+) -> None:
     log_field = _small(2, log.id)
     keys = [
         _columns(4) + _bytes(key.id.bytes) + _text(key.kek_id) + _bytes(key.wrapped_dek) + _timestamp(rcvd)
@@ -359,20 +382,11 @@ def _store(
     for table, columns, packed in (
         ("ledger_subjectkey", KEY_COLUMNS, keys),
         ("ledger_sealedpart", PART_COLUMNS, parts),
+        ("ledger_submission", SUBMISSION_COLUMNS, submissions),
     ):
         if packed:
             _copy(cursor, table, columns, b"".join((COPY_HEADER, *packed, COPY_TRAILER)))
-    if len(rows) >= COPY_FROM:
-        if submissions:
-            _copy(
-                cursor,
-                "ledger_submission",
-                SUBMISSION_COLUMNS,
-                b"".join((COPY_HEADER, *submissions, COPY_TRAILER)),
-            )
-        _copy(cursor, "ledger_entry", ENTRY_COLUMNS, _entry_rows(log, rows, rcvd))
-        return
-    _insert(cursor, log, rows, rcvd)
+    _copy(cursor, "ledger_entry", ENTRY_COLUMNS, _entry_rows(log, rows, rcvd))
 
 
 def _copy(cursor: psycopg.Cursor[Any], table: str, columns: str, data: bytes) -> None:
@@ -380,32 +394,40 @@ def _copy(cursor: psycopg.Cursor[Any], table: str, columns: str, data: bytes) ->
         copy.write(data)
 
 
-@lru_cache(maxsize=2 * COPY_FROM)
-def _insert_sql(entries: int, submissions: int) -> str:
-    rows = ", ".join([f"({ENTRY_TYPES})"] * entries)
-    sql = f"INSERT INTO ledger_entry ({ENTRY_COLUMNS}) VALUES {rows}"  # noqa: S608 - constants
-    if not submissions:
-        return sql
-    macs = ", ".join(["(%s::smallint, %s::uuid, %s::bytea)"] * submissions)
-    return f"WITH s AS (INSERT INTO ledger_submission ({SUBMISSION_COLUMNS}) VALUES {macs}) {sql}"  # noqa: S608
+@lru_cache(maxsize=256)
+def _insert_sql(table: str, columns: str, types: tuple[str, ...], rows: int) -> str:
+    row = ", ".join(f"%s::{name}" for name in types)
+    return f"INSERT INTO {table} ({columns}) VALUES " + ", ".join([f"({row})"] * rows)  # noqa: S608 - constants
 
 
-def _insert(
+def _insert_all(
     cursor: psycopg.Cursor[Any], log: LogRef, rows: list[tuple[int, Work, bytes, bytes]], rcvd: datetime
 ) -> None:
     base = log.id * POSITIONS_PER_LOG
-    values: list[Any] = []
-    submissions = 0
-    for _, work, _, _ in rows:
-        if work.request_mac is not None:
-            submissions += 1
-            values += (log.id, work.uid, work.request_mac)
-    for seq, work, entry, leaf in rows:
-        values += (
-            base + seq, log.id, seq, work.uid, work.kind, work.agent, work.action, work.zone, work.risk,
-            work.level, work.bypassed, work.ts, rcvd, False, entry, leaf,
-        )  # fmt: skip
-    cursor.execute(_insert_sql(len(rows), submissions), values, binary=True)
+    keys = [(key.id, key.kek_id, key.wrapped_dek, rcvd) for _, work, _, _ in rows for key in work.keys]
+    parts = [
+        (log.id, work.uid, part.ptr, part.subject_key_id, part.nonce, part.ciphertext)
+        for _, work, _, _ in rows
+        for part in work.parts
+    ]
+    submissions = [
+        (log.id, work.uid, work.request_mac) for _, work, _, _ in rows if work.request_mac is not None
+    ]
+    entries = [
+        (base + seq, log.id, seq, work.uid, work.kind, work.agent, work.action, work.zone, work.risk,
+         work.level, work.bypassed, work.ts, rcvd, False, entry, leaf)
+        for seq, work, entry, leaf in rows
+    ]  # fmt: skip
+    values: list[tuple[Any, ...]]
+    for table, columns, types, values in (
+        ("ledger_subjectkey", KEY_COLUMNS, KEY_TYPES, keys),
+        ("ledger_sealedpart", PART_COLUMNS, PART_TYPES, parts),
+        ("ledger_submission", SUBMISSION_COLUMNS, SUBMISSION_TYPES, submissions),
+        ("ledger_entry", ENTRY_COLUMNS, ENTRY_TYPES, entries),
+    ):
+        if values:
+            sql = _insert_sql(table, columns, types, len(values))
+            cursor.execute(sql, [value for row in values for value in row], binary=True)
 
 
 # --- the batcher
@@ -617,15 +639,21 @@ class Batcher:
     def _transact(self, log: LogRef, works: list[Work]) -> list[Outcome]:
         connection = self._connect()
         committing = False
+        # Two round trips instead of seven while the head is locked; COPY does not work inside a pipeline.
+        few = connection.pipeline() if len(works) < COPY_FROM else nullcontext()
         try:
-            with connection.cursor() as cursor:
+            with few, connection.cursor() as cursor:
                 cursor.execute("BEGIN")
                 outcomes = append(cursor, log, works, now=self._clock())
                 committing = True
                 cursor.execute("COMMIT")
         except BaseException as error:
             self._rollback()
-            if committing and isinstance(error, psycopg.OperationalError):
+            # Any other state is the server's word that nothing was committed.
+            is_open = isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(
+                LOST_CLASSES
+            )
+            if committing and is_open:
                 raise CommitLost from error
             raise
         return outcomes

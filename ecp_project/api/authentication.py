@@ -44,6 +44,7 @@ class Principal:
     organisation_id: int | None
     agent_id: int | None = None
     agent_slug: str | None = None
+    agent_status: str | None = None
     scopes: frozenset[str] = frozenset()
     key_prefix: str = ""
     require_signature: bool = False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecp_project.api.authentication import KeyAuthentication, Principal, StaffSessionAuthentication, StoredKey
 from ledger.models import ApiKey, Membership
+from ledger.selectors import entries
 from ledger.selectors.entries import OrgScope
 from ledger.selectors.hot import hot_row
 
@@ -16,13 +18,35 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
     from rest_framework.request import Request
 
+    from ledger.models import Log
+
 LAST_USED_EVERY = timedelta(minutes=1)
 KEY_SQL = """
 SELECT k.id, k.digest, k.expires_at, k.revoked_at, k.last_used_at, k.organisation_id, k.scopes,
-    k.require_signature, k.agent_id, a.slug
-FROM ledger_apikey k LEFT JOIN ledger_agent a ON a.id = k.agent_id
+    k.require_signature, k.agent_id, a.slug, a.status, l.id, l.slug, l.origin, o.id, o.slug, o.context_policy
+FROM ledger_apikey k
+JOIN ledger_organisation o ON o.id = k.organisation_id
+LEFT JOIN ledger_agent a ON a.id = k.agent_id
+LEFT JOIN LATERAL (
+    SELECT id, slug, origin FROM ledger_log WHERE organisation_id = k.organisation_id
+    ORDER BY epoch DESC, id LIMIT 1
+) l ON true
 WHERE k.prefix = %s
 """
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPrincipal(Principal):
+    """A machine, and what the same row says of the log that takes its decisions."""
+
+    log_row: tuple[Any, ...] = ()
+
+
+def default_log_of(principal: Principal) -> Log:
+    """The log that takes what this caller appends."""
+    if isinstance(principal, KeyPrincipal) and principal.log_row[0] is not None:
+        return entries.log_from_row(principal.log_row)
+    return entries.default_log(scope=OrgScope(principal.organisation_id or 0))
 
 
 class ApiKeyAuthentication(KeyAuthentication):
@@ -33,15 +57,17 @@ class ApiKeyAuthentication(KeyAuthentication):
         if row is None:
             return None
         (self._id, digest, expires_at, revoked_at, self._last_used_at, organisation_id, scopes,
-         require_signature, agent_id, agent_slug) = row  # fmt: skip
-        principal = Principal(
+         require_signature, agent_id, agent_slug, agent_status) = row[:11]  # fmt: skip
+        principal = KeyPrincipal(
             kind="agent" if agent_id else "system",
             organisation_id=organisation_id,
             agent_id=agent_id,
             agent_slug=agent_slug,
+            agent_status=agent_status,
             scopes=frozenset(scopes),
             key_prefix=prefix,
             require_signature=require_signature,
+            log_row=row[11:],
         )
         return StoredKey(bytes(digest), expires_at, revoked_at, principal)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.search import SearchQuery
@@ -73,6 +74,12 @@ def default_log(*, scope: OrgScope) -> Log:
     row = hot_row(DEFAULT_LOG_SQL, (scope.organisation_id,))
     if row is None:
         raise NotFound("not_found", "this organisation has no log; run `manage.py org_create`")
+    return log_from_row(row)
+
+
+@lru_cache(maxsize=256)
+def log_from_row(row: tuple[Any, ...]) -> Log:
+    """A log from the columns of `DEFAULT_LOG_SQL`; all others have their default values. Leave it unchanged."""
     # Django reads jsonb as text on its connections and decodes it in the model field.
     organisation = Organisation(id=row[3], slug=row[4], context_policy=json.loads(row[5]))
     return Log(id=row[0], slug=row[1], origin=row[2], organisation=organisation)
