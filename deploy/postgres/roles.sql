@@ -21,9 +21,17 @@ BEGIN
 END
 $roles$;
 
--- The migrate job becomes the owner by SET ROLE; nobody logs in as the owner.
-GRANT ecp_owner TO ecp_migrator;
+-- The migrate job becomes the owner by SET ROLE; nobody logs in as the owner. From PostgreSQL 16 on each grant keeps
+-- whether it is inherited, and takes that from the role when it is made; older grants are corrected here.
 ALTER ROLE ecp_migrator NOINHERIT;
+GRANT ecp_owner TO ecp_migrator;
+DO $membership$
+BEGIN
+    IF current_setting('server_version_num')::int >= 160000 THEN
+        EXECUTE 'GRANT ecp_owner TO ecp_migrator WITH INHERIT FALSE';
+    END IF;
+END
+$membership$;
 
 ALTER ROLE ecp_app SET synchronous_commit = 'on';
 ALTER ROLE ecp_app SET statement_timeout = '5s';
