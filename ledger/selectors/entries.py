@@ -79,7 +79,7 @@ def default_log(*, scope: OrgScope) -> Log:
 
 @lru_cache(maxsize=256)
 def log_from_row(row: tuple[Any, ...]) -> Log:
-    """A log from the columns of `DEFAULT_LOG_SQL`; all others have their default values. Leave it unchanged."""
+    """A log from the columns of `DEFAULT_LOG_SQL`, shared: the other fields have their default values."""
     # Django reads jsonb as text on its connections and decodes it in the model field.
     organisation = Organisation(id=row[3], slug=row[4], context_policy=json.loads(row[5]))
     return Log(id=row[0], slug=row[1], origin=row[2], organisation=organisation)
