@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from django.contrib.postgres.indexes import HashIndex
 from django.db import models
 from django.db.models import Q
 
@@ -122,6 +123,7 @@ class Entry(AppendOnlyModel):
         indexes = [
             models.Index(fields=["log", "agent", "seq"], name="entry_agent_seq"),
             models.Index(fields=["log", "kind", "seq"], name="entry_kind_seq"),
+            HashIndex(fields=["leaf_hash"], name="entry_by_leaf_hash"),
         ]
 
     def __str__(self) -> str:

@@ -26,6 +26,7 @@ class EntrySearch(models.Model):
             GinIndex(fields=["body"], name="entrysearch_body", opclasses=["jsonb_path_ops"]),
             models.Index(fields=["zone", "-entry"], name="entrysearch_zone"),
             models.Index(fields=["level", "-entry"], name="entrysearch_level"),
+            models.Index(fields=["-entry"], name="entrysearch_bypassed", condition=models.Q(bypassed=True)),
         ]
 
     def __str__(self) -> str:
