@@ -140,11 +140,29 @@ class HighWaterMark:
             os.fsync(stream.fileno())
         draft.replace(self._path)
 
+    def newest(self, origin: str) -> Checkpoint | None:
+        """The largest tree of that log that the key has signed."""
+        mark = self._read().get(origin)
+        return Checkpoint(origin, int(mark["size"]), bytes.fromhex(mark["root"])) if mark else None
+
     def _read(self) -> dict[str, Any]:
         try:
             return dict(json.loads(self._path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return {}
+
+
+def anchor_line(checkpoint: Checkpoint, note: str, now: datetime, identity: modes.Identity) -> dict[str, Any]:
+    """What a sink keeps of a checkpoint: the note, and which database cluster it was signed over."""
+    return {
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "root": checkpoint.root.hex(),
+        "note": note,
+        "at": format_time(now),
+        "system_identifier": identity.system_identifier,
+        "timeline": identity.timeline,
+    }
 
 
 @dataclass(slots=True)
@@ -444,16 +462,7 @@ class Checkpointer:
 
         Without any anchor it is not published at all.
         """
-        identity = modes.read_identity(cursor)
-        line = {
-            "origin": checkpoint.origin,
-            "size": checkpoint.size,
-            "root": checkpoint.root.hex(),
-            "note": note,
-            "at": format_time(now),
-            "system_identifier": identity.system_identifier,
-            "timeline": identity.timeline,
-        }
+        line = anchor_line(checkpoint, note, now, modes.read_identity(cursor))
         written = 0
         for sink in self._sinks:
             try:

@@ -18,10 +18,11 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from ecp_project.kernel.clock import format_time
-from ecp_project.kernel.signing import b64url
+from ecp_project.kernel.signing import b64url, b64url_decode
 from ledger.core.columns import Columns, columns_of
-from ledger.core.entry import EntrySyntax, parse_entry
+from ledger.core.entry import EntrySyntax, leaf_hash, parse_entry
 from ledger.core.tiles import TILE_WIDTH, TileBuilder, tile_root
+from ledger.core.verify.stream import AgentKey as AnnouncedKey
 from ledger.core.verify.stream import LogVerifier
 from ledger.keys import verifiers
 from ledger.models import POSITIONS_PER_LOG, AgentKey, Checkpoint, Entry, Log, SealedPart, Tile
@@ -29,11 +30,12 @@ from ledger.selectors.proofs import newest_checkpoint, tile_source
 from ledger.services.projections import projection_differences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from django.db.models import QuerySet
 
     from ledger.core.entry import Entry as ParsedEntry
+    from ledger.core.merkle import Frontier
     from ledger.core.note import Verifier
     from ledger.core.verify.report import Report
     from ledger.services.outside import Outside
@@ -226,6 +228,22 @@ class Pass:
                 found=f"size {size}",
                 detail=f"{outside.place} holds a newer checkpoint than the database",
             )
+
+
+def verifier_at(log: Log, before: Frontier, notes: Sequence[str], key: Verifier | None = None) -> LogVerifier:
+    """A verifier that goes on behind the entries of the tree `before`, with the keys that they announce."""
+    key = key or key_of(log)
+    first, base = before.size, log.id * POSITIONS_PER_LOG
+    if not first:
+        return LogVerifier(key, notes, signatures=True)
+    last = Entry.objects.filter(id=base + first - 1).values_list("entry", flat=True).first()
+    tip = None if last is None else leaf_hash(bytes(last))
+    verifier = LogVerifier(key, notes, signatures=True, first=first, tip=tip, frontier=before)
+    for _, stmt in statements_of(Entry.objects.filter(id__gte=base, id__lt=base + first, kind="ecp.key/1")):
+        if stmt.get("event") in {"added", "rotated"}:
+            announced = AnnouncedKey(b64url_decode(stmt["public_key"]), stmt["holder"])
+            verifier.keys[stmt["kid"]] = announced
+    return verifier
 
 
 def _differs(row: tuple[Any, ...], entry: ParsedEntry) -> bool:

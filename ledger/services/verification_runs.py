@@ -14,24 +14,19 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 
-from ecp_project.kernel.signing import b64url_decode
 from ledger import metrics
-from ledger.core.entry import leaf_hash
 from ledger.core.merkle import Frontier, ProofInvalid
 from ledger.core.tiles import TILE_WIDTH
 from ledger.core.verify.report import Checked, Findings, Report
-from ledger.core.verify.stream import AgentKey as AnnouncedKey
-from ledger.core.verify.stream import LogVerifier
-from ledger.models import POSITIONS_PER_LOG, Entry, Log, Verification
+from ledger.models import POSITIONS_PER_LOG, Log, Verification
 from ledger.selectors.proofs import newest_checkpoint, reader
 from ledger.services.verification import (
     NoPublicKey,
     Pass,
     head_of,
-    key_of,
     notes_of,
     snapshot,
-    statements_of,
+    verifier_at,
     verify_log,
 )
 
@@ -99,8 +94,11 @@ def _slice(row: Verification, now: datetime) -> None:
     log, first = row.log, row.next_seq
     size, tip = head_of(log)
     end = _slice_end(log, first, size)
+    sizes = Q(size__gte=first) if end is None else Q(size__gte=first, size__lte=end)
     try:
-        verifier = _resumed(log, first, end)
+        # Tiles below this slice need not be trusted: the roots of later checkpoints follow from them.
+        before = Frontier.restore(first, reader(log.id, first))
+        verifier = verifier_at(log, before, list(notes_of(log, sizes)))
     except (NoPublicKey, ProofInvalid) as error:
         _give_up(row, str(error), now)
         return
@@ -131,34 +129,6 @@ def _slice_end(log: Log, first: int, size: int) -> int | None:
     end = first + SLICE
     is_last = size <= end + SLICE or signed is None or signed.size < end
     return None if is_last else end
-
-
-def _resumed(log: Log, first: int, end: int | None) -> LogVerifier:
-    """A verifier that goes on at `first`, with what the log says before it.
-
-    Nothing of that need be trusted: the roots of later checkpoints follow from it. ProofInvalid when stored
-    tiles do not even have the right length.
-    """
-    sizes = Q(size__gte=first) if end is None else Q(size__gte=first, size__lte=end)
-    notes = notes_of(log, sizes)
-    if not first:
-        return LogVerifier(key_of(log), notes, signatures=True)
-    base = log.id * POSITIONS_PER_LOG
-    before = Entry.objects.filter(id=base + first - 1).values_list("entry", flat=True).first()
-    verifier = LogVerifier(
-        key_of(log),
-        notes,
-        signatures=True,
-        first=first,
-        tip=None if before is None else leaf_hash(bytes(before)),
-        frontier=Frontier.restore(first, reader(log.id, first)),
-    )
-    keys = Entry.objects.filter(id__gte=base, id__lt=base + first, kind="ecp.key/1")
-    for _, stmt in statements_of(keys):
-        if stmt.get("event") in {"added", "rotated"}:
-            key = AnnouncedKey(b64url_decode(stmt["public_key"]), stmt["holder"])
-            verifier.keys[stmt["kid"]] = key
-    return verifier
 
 
 def _check_reached(run: Pass, first: int, end: int | None) -> None:
