@@ -12,31 +12,43 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 from django.conf import settings
-from django.db import transaction
 from django.http import HttpResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from ecp_project.api.pagination import CursorSeal, page_size
-from ecp_project.api.parsers import JSON, NDJSON, check_media_type, read_body, read_document, read_lines
+from ecp_project.api.parsers import (
+    JSON,
+    MAX_DOCUMENT,
+    NDJSON,
+    check_media_type,
+    read_body,
+    read_document,
+    read_lines,
+)
 from ecp_project.api.permissions import Public, allow
 from ecp_project.api.renderers import serves
 from ecp_project.api.throttling import running
 from ecp_project.api.views import ApiView
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import BadRequest, EcpError, NotFound
-from ecp_project.kernel.ids import new_uuid7
 from ledger.api import requests
-from ledger.api.authentication import ApiKeyAuthentication, SessionAuthentication, scope_of
+from ledger.api.authentication import (
+    ApiKeyAuthentication,
+    SessionAuthentication,
+    default_log_of,
+    scope_of,
+)
 from ledger.core.decision import PRIVATE_MEMBERS, DecisionRecord
 from ledger.core.merkle import ProofInvalid
-from ledger.core.statement import build_annotation
 from ledger.core.tiles import parse_tile_path
 from ledger.keys import verifiers
 from ledger.models import ErasureBasis, Log
 from ledger.selectors import entries, proofs
 from ledger.selectors.entries import EntryFilter, OrgScope
 from ledger.services import identities
+from ledger.services.agentkeys import signed_append
+from ledger.services.annotations import annotation_add
 from ledger.services.erasure import erasure_request
 from ledger.services.ledger import TransparencyLedger
 
@@ -79,7 +91,8 @@ def json_answer(document: Any, status: int = 200) -> HttpResponse:
 
 
 def receipt_answer(document: dict[str, Any], stored: Stored) -> HttpResponse:
-    response = json_answer(document, 200 if stored.is_replay else 201)
+    told = {"warnings": stored.warnings} if stored.warnings else {}
+    response = json_answer(document | told, 200 if stored.is_replay else 201)
     if stored.is_replay:
         response.headers["Idempotency-Replayed"] = "true"
     response.headers["Location"] = document["entry_url"]
@@ -104,6 +117,8 @@ def batch_answer(outcomes: Sequence[Outcome]) -> HttpResponse:
             }
             if outcome.is_replay:
                 document["replayed"] = True
+            if outcome.warnings:
+                document["warnings"] = outcome.warnings
         lines.append(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE))
     return HttpResponse(b"".join(lines), status=207 if failed else 200, content_type=NDJSON)
 
@@ -138,7 +153,7 @@ class DecisionList(LedgerView):
         requests.parameters(request)
         document = read_document(request, private=PRIVATE_MEMBERS)
         record = DecisionRecord.from_document(with_idempotency_key(request, document))
-        ledger = TransparencyLedger(entries.default_log(scope=OrgScope(principal.organisation_id or 0)))
+        ledger = TransparencyLedger(default_log_of(principal))
         receipt = ledger.append(record, principal=principal, now=utc_now())
         seconds = requests.wait_seconds(request)
         if not seconds:
@@ -206,12 +221,17 @@ class DecisionList(LedgerView):
         )
 
 
+def idempotency_key(request: Request) -> str | None:
+    """Value of the header, which some clients put into quotes."""
+    key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    return None if key is None else key.removeprefix('"').removesuffix('"')
+
+
 def with_idempotency_key(request: Request, document: dict[str, Any]) -> dict[str, Any]:
     """The header's UUID becomes the id of a record that has none; two different ones are refused."""
-    key = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    key = idempotency_key(request)
     if key is None:
         return document
-    key = key.strip('"')
     if "id" in document and document["id"] != key:
         raise BadRequest("idempotency_mismatch", "Idempotency-Key and id differ", pointer="/id")
     return document | {"id": key}
@@ -230,7 +250,7 @@ class DecisionBatch(LedgerView):
     def post(self, request: Request) -> HttpResponse:
         principal = self.principal(request)
         lines = read_lines(request)
-        ledger = TransparencyLedger(entries.default_log(scope=OrgScope(principal.organisation_id or 0)))
+        ledger = TransparencyLedger(default_log_of(principal))
         return batch_answer(ledger.append_many(lines, principal=principal, now=utc_now()))
 
 
@@ -276,7 +296,6 @@ class DecisionAnnotations(LedgerView):
     permission_classes = [
         allow(scope="decisions:write", read=READERS, write=("auditor", "operator", "manufacturer"))
     ]
-    MEMBERS = frozenset({"id", "kind", "status", "text"})
 
     @extend_schema(operation_id="annotation_list", responses={200: OpenApiTypes.OBJECT})
     def get(self, request: Request, uid: str) -> HttpResponse:
@@ -289,29 +308,12 @@ class DecisionAnnotations(LedgerView):
         operation_id="annotation_add", request=OpenApiTypes.OBJECT, responses={201: OpenApiTypes.OBJECT}
     )
     def post(self, request: Request, uid: str) -> HttpResponse:
-        principal, now = self.principal(request), utc_now()
-        document = read_document(request)
-        for name in document:
-            if name not in self.MEMBERS:
-                raise BadRequest(
-                    "unknown_field", f"{name} is not a member of an annotation", pointer=f"/{name}"
-                )
-        for name in ("kind", "text"):
-            if name not in document:
-                raise BadRequest("missing_field", f"{name} is missing", pointer=f"/{name}")
+        principal = self.principal(request)
+        document = with_idempotency_key(request, read_document(request))
         entry = entries.entry_of(scope=self.scope(request), uid=requests.uid_of(uid))
-        stmt = build_annotation(
-            id_=document.get("id", new_uuid7(now)),
-            org=entry.log.organisation.slug,
-            ts=now,
-            actor=actor_of(principal),
-            kind=document["kind"],
-            target=str(entry.uid),
-            text=document["text"],
-            status=document.get("status"),
+        receipt = annotation_add(
+            entry=entry, document=document, principal=principal, actor=actor_of(principal), now=utc_now()
         )
-        with transaction.atomic():
-            receipt = TransparencyLedger(entry.log).append_statement(stmt, now=now)
         return receipt_answer(receipt.document, receipt.stored)
 
 
@@ -422,11 +424,11 @@ class LogEntries(LedgerView):
         if request.META.get("CONTENT_TYPE", "").startswith(NDJSON):
             return batch_answer(ledger.append_signed(read_lines(request), principal=principal, now=now))
         check_media_type(request, JSON)
-        body = read_body(request, 65_536, "body_too_large")
-        outcome = ledger.append_signed([body], principal=principal, now=now)[0]
-        if isinstance(outcome, EcpError):
-            raise outcome
-        return receipt_answer(ledger.wait_signed(outcome, 0).document, outcome)
+        body = read_body(request, MAX_DOCUMENT, "body_too_large")
+        receipt = signed_append(
+            ledger=ledger, body=body, key=idempotency_key(request), principal=principal, now=now
+        )
+        return receipt_answer(receipt.document, receipt.stored)
 
 
 class InclusionProof(LedgerView):
@@ -545,7 +547,10 @@ class AgentList(LedgerView):
             if type(value) is not kinds.get(name, str):
                 raise BadRequest("wrong_type", f"{name} has the wrong type", pointer=f"/{name}")
         agent = identities.agent_create(
-            organisation=entries.organisation(scope=self.scope(request)), **document
+            organisation=entries.organisation(scope=self.scope(request)),
+            **document,
+            actor=actor_of(self.principal(request)),
+            now=utc_now(),
         )
         return json_answer(agent_document(agent), 201)
 

@@ -68,11 +68,15 @@ NOTHING = Projection()
 
 @dataclass(frozen=True, slots=True)
 class StatementKind:
-    """A registered `v` with its validator and its projector."""
+    """A registered `v` with its validator and its projector.
+
+    Agents may sign and send the kinds that are `is_signable`; every other kind is the server's to write.
+    """
 
     v: str
     validate: Callable[[Mapping[str, Any]], None]
     project: Callable[[Mapping[str, Any]], Projection]
+    is_signable: bool = False
 
 
 _kinds: dict[str, StatementKind] = {}
@@ -103,6 +107,8 @@ def validate(stmt: Mapping[str, Any], *, signed_path: bool = False) -> Statement
     if "v" not in stmt:
         raise BadRequest("missing_field", pointer="/v")
     kind = kind_of(stmt["v"])
+    if signed_path and not kind.is_signable:
+        raise BadRequest("bad_value", "agents do not sign this kind of statement", pointer="/v")
     if signed_path and "via" in stmt:
         raise BadRequest("unknown_field", "only the server writes via", pointer="/via")
     kind.validate(stmt)
@@ -436,8 +442,11 @@ _PROJECTORS: dict[str, Callable[[Mapping[str, Any]], Projection]] = {
     "ecp.decision/1": _project_decision,
     "ecp.annotation/1": lambda stmt: Projection(target=stmt["target"]),
 }
+_SIGNABLE = frozenset({"ecp.decision/1", "ecp.annotation/1", "ecp.key/1"})
 for _v, _members in LEDGER_STATEMENTS.items():
-    register(StatementKind(_v, _members.check, _PROJECTORS.get(_v, lambda _: NOTHING)))
+    register(
+        StatementKind(_v, _members.check, _PROJECTORS.get(_v, lambda _: NOTHING), is_signable=_v in _SIGNABLE)
+    )
 
 
 # --- builders: they return a valid statement or raise the BadRequest that says what is wrong with it

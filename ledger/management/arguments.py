@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
 
-from ledger.models import Log, Organisation
+from ledger.models import Agent, Log, Organisation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,14 @@ def organisation_named(slug: str) -> Organisation:
     found = Organisation.objects.filter(slug=slug).first()
     if found is None:
         raise CommandError(f"there is no organisation {slug}; make it with `manage.py org_create {slug}`")
+    return found
+
+
+def agent_named(organisation: str, slug: str) -> Agent:
+    agents = Agent.objects.filter(organisation=organisation_named(organisation), slug=slug)
+    found = agents.select_related("organisation").first()
+    if found is None:
+        raise CommandError(f"{organisation} has no agent {slug}")
     return found
 
 

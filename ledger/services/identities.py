@@ -1,4 +1,7 @@
-"""Organisations with their log, agents with their keys, and API keys (SECURITY section 3)."""
+"""Organisations with their log, agents, and API keys (SECURITY section 3).
+
+With an `actor` an act is recorded as `ecp.staff/1` in the same transaction, once the log takes entries.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from django.db import IntegrityError, connection, transaction
 from ecp_project.api.authentication import generate_key
 from ecp_project.api.permissions import SCOPES
 from ecp_project.kernel import outbound
+from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import BadRequest, Conflict, Invalid
-from ecp_project.kernel.signing import key_is_registrable, kid_of
 from ledger.core.entry import genesis
-from ledger.models import Agent, AgentKey, AgentStatus, ApiKey, Log, Organisation
+from ledger.models import Agent, AgentStatus, ApiKey, Log, Organisation
+from ledger.services.staff import act_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,8 +70,13 @@ def agent_create(
     labels: Mapping[str, str] | None = None,
     endpoint: str = "",
     accepts_polls: bool = False,
+    actor: str | None = None,
+    now: datetime | None = None,
 ) -> Agent:
-    """Register an agent. A delivery address is checked by its text alone; the name need not resolve yet."""
+    """Register an agent. A delivery address is checked by its text alone; the name need not resolve yet.
+
+    `actor` and `now` go together: the act is recorded.
+    """
     if endpoint:
         try:
             outbound.check_url(
@@ -91,31 +100,17 @@ def agent_create(
     try:
         with transaction.atomic():
             agent.save(force_insert=True)
+            if now is not None:
+                act_record(
+                    organisation=organisation,
+                    actor=actor,
+                    action="agent.register",
+                    object_=f"agent:{slug}",
+                    now=now,
+                )
     except IntegrityError as error:
         raise Conflict("id_reused", f"an agent named {slug} exists in this organisation") from error
     return agent
-
-
-def agent_key_add(
-    *, agent: Agent, public_key: bytes, valid_from: datetime, valid_until: datetime | None
-) -> AgentKey:
-    if not key_is_registrable(public_key):
-        raise BadRequest(
-            "key_weak", "this is no sound Ed25519 public key of prime order", pointer="/public_key"
-        )
-    if valid_until is not None and valid_until <= valid_from:
-        raise BadRequest("bad_value", "valid_until must be after valid_from", pointer="/valid_until")
-    try:
-        with transaction.atomic():
-            return AgentKey.objects.create(
-                agent=agent,
-                kid=kid_of(public_key),
-                public_key=public_key,
-                valid_from=valid_from,
-                valid_until=valid_until,
-            )
-    except IntegrityError as error:
-        raise Conflict("id_reused", "this public key is registered already") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +130,7 @@ def apikey_create(
     title: str = "",
     life: timedelta = DEFAULT_LIFE,
     require_signature: bool = False,
+    actor: str | None = None,
 ) -> IssuedKey:
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
@@ -147,12 +143,8 @@ def apikey_create(
         raise Invalid("validation_failed", "a key lives 1 to 400 days", pointer="/expires_at")
     if agent is not None and agent.organisation_id != organisation.id:
         raise Invalid("validation_failed", "the agent belongs to another organisation", pointer="/agent")
-    if agent is not None:
-        active = ApiKey.objects.filter(agent=agent, revoked_at__isnull=True, expires_at__gt=now).count()
-        if active >= MAX_KEYS_PER_AGENT:
-            raise Conflict("id_reused", f"{agent} has {active} active keys; revoke one first")
     text, prefix, digest = generate_key()
-    row = ApiKey.objects.create(
+    row = ApiKey(
         prefix=prefix,
         digest=digest,
         organisation=organisation,
@@ -163,9 +155,40 @@ def apikey_create(
         created_at=now,
         expires_at=now + life,
     )
+    with transaction.atomic():
+        if agent is not None:
+            _refuse_too_many(agent, now)
+        row.save(force_insert=True)
+        _key_act(row, "apikey.create", actor=actor, now=now)
     return IssuedKey(text, row)
 
 
-def apikey_revoke(*, key: ApiKey, now: datetime) -> None:
+def _refuse_too_many(agent: Agent, now: datetime) -> None:
+    # Two at once would both count nine: the agent's row makes the second one wait.
+    Agent.objects.select_for_update().get(pk=agent.pk)
+    active = ApiKey.objects.filter(agent=agent, revoked_at__isnull=True, expires_at__gt=now).count()
+    if active >= MAX_KEYS_PER_AGENT:
+        raise Conflict("id_reused", f"{agent} has {active} active keys; revoke one first")
+
+
+def apikey_revoke(*, key: ApiKey, now: datetime, actor: str | None = None) -> None:
     """Takes effect with the next request; revoking twice changes nothing."""
-    ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now)
+    with transaction.atomic():
+        is_new = ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now) == 1
+        if is_new:
+            _key_act(key, "apikey.revoke", actor=actor, now=now)
+
+
+def _key_act(key: ApiKey, action: str, *, actor: str | None, now: datetime) -> None:
+    act_record(
+        organisation=key.organisation,
+        actor=actor,
+        action=action,
+        object_=f"apikey:{key.prefix}",
+        now=now,
+        detail={
+            "agent": key.agent.slug if key.agent else "",
+            "scopes": " ".join(key.scopes),
+            "expires_at": format_time(key.expires_at),
+        },
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,16 +12,30 @@ import psycopg
 from django.db import connection, transaction
 
 from ecp_project.api.metrics import SIGNATURE_FAILURES
-from ecp_project.kernel.canonical import encode, parse_document, parse_statement
+from ecp_project.kernel.canonical import (
+    MAX_DEPTH,
+    MAX_STATEMENT_BYTES,
+    encode,
+    parse_document,
+    parse_statement,
+)
 from ecp_project.kernel.clock import format_time, parse_time
-from ecp_project.kernel.errors import BadRequest, EcpError, NotAuthenticated, NotFound, PermissionDenied
+from ecp_project.kernel.errors import (
+    BadRequest,
+    EcpError,
+    NotAuthenticated,
+    NotFound,
+    PermissionDenied,
+    TooLarge,
+)
 from ecp_project.kernel.signing import b64url_decode, verify
 from ledger import metrics, sequencer
 from ledger.core import proof as proofs
 from ledger.core import statement as statements
-from ledger.core.columns import columns_of
-from ledger.core.decision import PRIVATE_MEMBERS, DecisionRecord
+from ledger.core.columns import DECISION, columns_of
+from ledger.core.decision import PRIVATE_MEMBERS, DecisionRecord, lint
 from ledger.core.entry import parse_entry, signed_message, stmt_digest
+from ledger.core.fields import under
 from ledger.core.merkle import inclusion_proof
 from ledger.models import Agent, AgentKey, AgentStatus, Entry, Log
 from ledger.selectors.entries import agent_status
@@ -37,6 +51,7 @@ if TYPE_CHECKING:
     from ecp_project.api.authentication import Principal
 
 MAX_SIGNATURES = 4
+MAX_SIGNED_BYTES = 65_536
 POLL_S = 0.05
 
 # Building is pure Python under the interpreter's lock: several requests building at once only slow each other
@@ -50,7 +65,6 @@ class Receipt:
 
     stored: Stored
     document: dict[str, Any]
-    warnings: tuple[str, ...] = ()
 
     @property
     def is_replay(self) -> bool:
@@ -69,13 +83,15 @@ class TransparencyLedger:
         """Record one decision; returns once it is durable."""
         with sequencer.batcher.building():
             refuse_unsigned(principal)
-            status = agent_status(organisation_id=self.log.organisation_id, slug=record.agent)
+            status = principal.agent_status
+            if principal.agent_slug != record.agent:
+                status = agent_status(organisation_id=self.log.organisation_id, slug=record.agent)
             refuse_agent(principal, {record.agent: status}, record.agent)
             work = self._work(record, principal=principal, now=now)
         started = time.perf_counter()
         outcome = sequencer.batcher.submit(self.ref, [work])[0]
         metrics.APPEND_SECONDS.labels(path="single").observe(time.perf_counter() - started)
-        return self._receipt(self._counted(outcome, work.kind))
+        return self._receipt(self._counted(warned(outcome, work), work.kind))
 
     def append_many(self, lines: Sequence[bytes], *, principal: Principal, now: datetime) -> list[Outcome]:
         """Record the good lines of a batch in one transaction; one outcome per line, in order."""
@@ -93,21 +109,36 @@ class TransparencyLedger:
     def append_signed(self, bodies: Sequence[bytes], *, principal: Principal, now: datetime) -> list[Outcome]:
         """Take client-built statements with their signatures, byte for byte (LEDGER section 6)."""
         keys: dict[str, AgentKey] = {}
+        decided: dict[str, str] = {}
 
         def build(body: bytes, agents: dict[str, str]) -> Work:
-            document = parse_statement(body, max_bytes=65_536, max_depth=17)
-            return self._signed_work(document, agents, keys, principal=principal, now=now)
+            said = signed_statement(body, self.log)
+            return self._signed_work(*said, agents, keys, decided, principal=principal, now=now)
 
         return self._append_lines(bodies, build)
 
-    def append_statement(self, stmt: dict[str, Any], *, now: datetime) -> Receipt:
+    def append_one_signed(
+        self, stmt: dict[str, Any], sigs: list[Any], raw: bytes, *, principal: Principal, now: datetime
+    ) -> Receipt:
+        """Take one signed statement as `signed_statement` read it."""
+        with sequencer.batcher.building():
+            work = self._signed_work(stmt, sigs, raw, self._agents(), {}, {}, principal=principal, now=now)
+        started = time.perf_counter()
+        outcome = sequencer.batcher.submit(self.ref, [work])[0]
+        metrics.APPEND_SECONDS.labels(path="single").observe(time.perf_counter() - started)
+        return self._receipt(self._counted(outcome, work.kind))
+
+    def append_statement(
+        self, stmt: dict[str, Any], *, now: datetime, sigs: Sequence[Mapping[str, str]] = ()
+    ) -> Receipt:
         """Add a statement of any other kind inside the caller's transaction (LEDGER section 9.5).
 
-        Call it last: the head lock is held until the caller commits.
+        Call it last: the head lock is held until the caller commits. `sigs` were checked by the caller.
         """
         assert connection.in_atomic_block, "append_statement joins a transaction; open one first"
         statements.validate(stmt)
         work = plain_work(stmt)
+        work.sigs = encode(list(sigs))
         # Django's own cursors bind on the client, which cannot carry binary values.
         try:
             with psycopg.Cursor(connection.connection) as cursor:
@@ -138,7 +169,7 @@ class TransparencyLedger:
             stored = sequencer.batcher.submit(self.ref, works, is_batch=True)
             metrics.APPEND_SECONDS.labels(path="batch").observe(time.perf_counter() - started)
             for place, work, outcome in zip(places, works, stored, strict=True):
-                outcomes[place] = outcome
+                outcomes[place] = warned(outcome, work)
                 if isinstance(outcome, Stored) and not outcome.is_replay:
                     count_entry(self.log.slug, work.kind)
         return [outcome for outcome in outcomes if outcome is not None]
@@ -149,9 +180,10 @@ class TransparencyLedger:
 
     def _work(self, record: DecisionRecord, *, principal: Principal, now: datetime) -> Work:
         organisation = self.log.organisation
+        policy = policy_for(organisation.context_policy, record.action)
         built = record.to_statement(
             org=organisation.slug,
-            policy=policy_for(organisation.context_policy, record.action),
+            policy=policy,
             now=now,
             via=principal.via(),
         )
@@ -185,38 +217,41 @@ class TransparencyLedger:
             request_mac=request_mac(record.canonical(), now),
             parts=parts,
             keys=keys,
+            warnings=tuple(lint(record, policy)),
         )
 
-    def _signed_work(
+    def _signed_work(  # noqa: PLR0917 - private step of both ways in
         self,
-        document: dict[str, Any],
+        stmt: dict[str, Any],
+        sigs: list[Any],
+        raw: bytes,
         agents: dict[str, str],
         keys: dict[str, AgentKey],
+        decided: dict[str, str],
         *,
         principal: Principal,
         now: datetime,
     ) -> Work:
-        for name in document:
-            if name not in {"sigs", "stmt"}:
-                raise BadRequest("unknown_field", f"{name} is not a member", pointer=f"/{name}")
-        for name, kind in (("sigs", list), ("stmt", dict)):
-            if name not in document:
-                raise BadRequest("missing_field", f"{name} is missing", pointer=f"/{name}")
-            if type(document[name]) is not kind:
-                raise BadRequest("wrong_type", f"{name} must be {kind.__name__}", pointer=f"/{name}")
-        stmt, sigs = document["stmt"], document["sigs"]
-        statements.validate(stmt, signed_path=True)
-        if stmt["org"] != self.log.organisation.slug:
-            raise BadRequest(
-                "org_mismatch", f"the log belongs to {self.log.organisation.slug}", pointer="/stmt/org"
-            )
-        raw = encode(stmt)
-        agent = stmt.get("agent") or str(stmt.get("actor", "")).removeprefix("agent:")
-        refuse_agent(principal, agents, agent)
+        """`keys` and `decided` (id -> agent) are what the lines of one request have in common."""
+        if stmt["v"] == "ecp.key/1":
+            detail = "a statement about keys is sent alone, as application/json"
+            raise BadRequest("bad_value", detail, pointer="/stmt/v")
+        agent = stmt["agent"] if "agent" in stmt else stmt["actor"].removeprefix("agent:")
+        refuse_agent(principal, agents, agent, at="/stmt/agent" if "agent" in stmt else "/stmt/actor")
         check_signatures(sigs, self.log, agent, signed_message(self.log.origin, raw), keys, now)
+        if stmt["v"] == DECISION:
+            decided[stmt["id"]] = agent
+        elif stmt["v"] == "ecp.annotation/1":
+            self._refuse_foreign_target(stmt["target"], agent, decided)
         work = plain_work(stmt, raw)
         work.sigs = encode(sigs)
         return work
+
+    def _refuse_foreign_target(self, target: str, agent: str, decided: Mapping[str, str]) -> None:
+        """An agent annotates its own decisions, also those of this request; others do not exist for it."""
+        stored = Entry.objects.filter(log_id=self.log.id, uid=target).values_list("agent").first()
+        if (decided.get(target) if stored is None else stored[0]) != agent:
+            raise NotFound("not_found", "there is no such record", pointer="/stmt/target")
 
     # --- read
     def get(self, uid: UUID) -> Entry:
@@ -268,6 +303,13 @@ class TransparencyLedger:
         return outcome
 
 
+def warned(outcome: Outcome, work: Work) -> Outcome:
+    """Tell the sender what the lint says of an accepted record, a repeated one too."""
+    if work.warnings and isinstance(outcome, Stored):
+        return replace(outcome, warnings=work.warnings)
+    return outcome
+
+
 def plain_work(stmt: dict[str, Any], raw: bytes | None = None) -> Work:
     """Work for a statement without private parts."""
     columns = columns_of(stmt)
@@ -285,6 +327,31 @@ def plain_work(stmt: dict[str, Any], raw: bytes | None = None) -> Work:
     )
 
 
+def signed_statement(body: bytes, log: Log) -> tuple[dict[str, Any], list[Any], bytes]:
+    """Statement, signatures (not yet checked) and statement bytes of `{"sigs":[..],"stmt":{..}}`."""
+    document = parse_statement(body, max_bytes=MAX_SIGNED_BYTES, max_depth=MAX_DEPTH + 1)
+    for name in document:
+        if name not in {"sigs", "stmt"}:
+            raise BadRequest("unknown_field", f"{name} is not a member", pointer=f"/{name}")
+    for name, kind, words in (("sigs", list, "an array"), ("stmt", dict, "an object")):
+        if name not in document:
+            raise BadRequest("missing_field", f"{name} is missing", pointer=f"/{name}")
+        if type(document[name]) is not kind:
+            raise BadRequest("wrong_type", f"{name} must be {words}", pointer=f"/{name}")
+    stmt = document["stmt"]
+    raw = encode(stmt)
+    if len(raw) > MAX_STATEMENT_BYTES:
+        detail = f"the statement has {len(raw):,} bytes, at most {MAX_STATEMENT_BYTES:,} are allowed"
+        raise TooLarge("too_large", detail, pointer="/stmt")
+    try:
+        statements.validate(stmt, signed_path=True)
+    except BadRequest as error:
+        raise under("stmt", error) from None
+    if stmt["org"] != log.organisation.slug:
+        raise BadRequest("org_mismatch", f"the log belongs to {log.organisation.slug}", pointer="/stmt/org")
+    return stmt, document["sigs"], raw
+
+
 def count_entry(log: str, kind: str) -> None:
     metrics.ENTRIES.labels(log=log, kind=kind).inc()
 
@@ -296,12 +363,14 @@ def refuse_unsigned(principal: Principal) -> None:
         )
 
 
-def refuse_agent(principal: Principal, agents: Mapping[str, str | None], slug: str) -> None:
+def refuse_agent(
+    principal: Principal, agents: Mapping[str, str | None], slug: str, *, at: str = "/agent"
+) -> None:
     """Only a registered, active agent; a key that is bound to an agent speaks for that one alone."""
     is_bound_elsewhere = principal.agent_slug is not None and principal.agent_slug != slug
     if is_bound_elsewhere or agents.get(slug) != AgentStatus.ACTIVE:
         raise PermissionDenied(
-            "agent_not_allowed", f"{slug} is no active agent that this key may speak for", pointer="/agent"
+            "agent_not_allowed", f"{slug} is no active agent that this key may speak for", pointer=at
         )
 
 
@@ -335,8 +404,8 @@ def check_signatures(  # noqa: C901, PLR0917 - the checks of section 6, one afte
             SIGNATURE_FAILURES.labels(reason="key_not_valid").inc()
             raise BadRequest("key_not_valid", "the key is not valid now", pointer=f"{pointer}/kid")
         try:
-            signature = b64url_decode(sig["sig"])
-        except (TypeError, ValueError):
+            signature = b64url_decode(sig["sig"]) if isinstance(sig["sig"], str) else b""
+        except ValueError:
             signature = b""
         if not verify(bytes(key.public_key), signature, message):
             SIGNATURE_FAILURES.labels(reason="bad_signature").inc()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import EcpError
 from ledger.management.arguments import organisation_named
 from ledger.services.identities import agent_create
@@ -33,6 +34,8 @@ class Command(BaseCommand):
                 slug=options["slug"],
                 title=options["title"],
                 endpoint=options["endpoint"],
+                actor="system:shell",
+                now=utc_now(),
             )
         except EcpError as problem:
             raise CommandError(problem.detail) from problem

@@ -10,8 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import EcpError
-from ledger.management.arguments import organisation_named
-from ledger.models import Agent
+from ledger.management.arguments import agent_named, organisation_named
 from ledger.services.identities import apikey_create
 
 if TYPE_CHECKING:
@@ -36,11 +35,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         del args
         organisation = organisation_named(options["org"])
-        agent = None
-        if options["agent"]:
-            agent = Agent.objects.filter(organisation=organisation, slug=options["agent"]).first()
-            if agent is None:
-                raise CommandError(f"{organisation.slug} has no agent {options['agent']}")
+        agent = agent_named(options["org"], options["agent"]) if options["agent"] else None
         try:
             issued = apikey_create(
                 organisation=organisation,
@@ -49,6 +44,7 @@ class Command(BaseCommand):
                 now=utc_now(),
                 life=timedelta(days=options["days"]),
                 require_signature=options["require_signature"],
+                actor="system:shell",
             )
         except EcpError as problem:
             raise CommandError(problem.detail) from problem

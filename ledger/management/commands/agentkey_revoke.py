@@ -1,0 +1,37 @@
+"""Take an agent's signing key out of use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ecp_project.kernel.clock import utc_now
+from ecp_project.kernel.errors import EcpError
+from ledger.models import AgentKey
+from ledger.services.agentkeys import agent_key_revoke
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+
+class Command(BaseCommand):
+    help = "Revoke an agent's signing key from now on. What it signed before stays valid."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("kid", help="key id")
+        parser.add_argument("--reason", required=True)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        del args
+        key = AgentKey.objects.filter(kid=options["kid"]).select_related("agent__organisation").first()
+        if key is None:
+            raise CommandError(f"there is no key {options['kid']}")
+        try:
+            receipt = agent_key_revoke(key=key, actor="system:shell", reason=options["reason"], now=utc_now())
+        except EcpError as problem:
+            raise CommandError(problem.detail) from problem
+        if receipt is None:
+            self.stdout.write(f"{key.kid} was revoked before; nothing was recorded.")
+        else:
+            self.stdout.write(f"{key.kid} is revoked; recorded at position {receipt.stored.seq:,}.")
