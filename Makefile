@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 export ECP_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint check fix lock demo verify schema interop lint-ops \
+.PHONY: help run test faults bench lint check fix lock demo verify schema docs-check interop lint-ops \
         reset clean install install-dev
 
 help: ## This list
@@ -29,8 +29,12 @@ test: $(DEV_READY) ## All tests that fit a fresh machine, with coverage floors
 	$(FRESH_SERVERS) -- $(PY) -m pytest -n $(WORKERS) --cov --cov-report= $(PYTEST_ARGS)
 	@$(PY) tests/coverage_floors.py
 
-bench: $(DEV_READY) ## Timings against durable servers
-	$(FRESH_SERVERS) --fsync -- $(PY) -m pytest -m perf -p no:randomly -s $(PYTEST_ARGS)
+faults: $(DEV_READY) ## Kill processes and servers under load, then compare journal and ledger
+	$(FRESH_SERVERS) --fsync -- $(PY) -m pytest -m fault -p no:randomly tests $(PYTEST_ARGS)
+
+bench: $(DEV_READY) ## Ratios against baselines on durable servers, about 15 minutes; writes docs/BENCHMARKS.md
+	$(FRESH_SERVERS) --fsync -- $(PY) -m tests.perf.bench
+	$(FRESH_SERVERS) --fsync -- $(PY) -m pytest -m perf -p no:randomly -q $(PYTEST_ARGS)
 
 lint: $(DEV_READY) ## Ruff, format, types, import contracts, templates
 	$(BIN)/ruff check .
@@ -64,6 +68,9 @@ verify: $(RUN_READY) ## Read the whole ledger again and verify it
 schema: $(DEV_READY) ## Write schema/openapi.json and the JSON Schemas
 	$(PY) -m ledger.core.schema
 	$(PY) manage.py spectacular --format openapi-json --file schema/openapi.json --validate --fail-on-warn
+
+docs-check: $(DEV_READY) ## Documents against the code, their examples against a served ledger
+	$(FRESH_SERVERS) -- $(PY) -m pytest -q -n $(WORKERS) tests/docs $(PYTEST_ARGS)
 
 interop: $(DEV_READY) ## Foreign verifiers over our bytes (opt-in, needs Python 3.12 and Node.js)
 	$(FRESH_SERVERS) -- $(PY) -m pytest -m interop -p no:randomly $(PYTEST_ARGS)
