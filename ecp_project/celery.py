@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, signals
 from django.conf import settings
 from prometheus_client import multiprocess
+from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 from ecp_project import env
+from ecp_project.kernel.tracing import context_of, headers_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,9 +87,35 @@ def _keep_our_logging(**_kwargs: Any) -> None:
 @signals.worker_ready.connect
 def _show_metrics(**_kwargs: Any) -> None:
     from ecp_project.observability import metrics  # noqa: PLC0415 - needs the folder
+    from ecp_project.observability.queues import QueueDepth  # noqa: PLC0415 - as above
 
-    metrics.set_build_info(settings.ECP_COMMIT)
-    metrics.serve(settings.ECP_METRICS_PORT, settings.ECP_METRICS_ADDRESS)
+    metrics.process_started(settings.ECP_COMMIT)
+    metrics.serve(settings.ECP_METRICS_PORT, settings.ECP_METRICS_ADDRESS, more=[QueueDepth()])
+
+
+@signals.worker_process_init.connect
+def _start_process(**_kwargs: Any) -> None:
+    from ecp_project.observability import metrics  # noqa: PLC0415 - as above
+
+    metrics.process_started(settings.ECP_COMMIT)
+
+
+@signals.before_task_publish.connect
+def _send_ids(headers: dict[str, Any], **_kwargs: Any) -> None:
+    """Let a task say in its log lines which request asked for it."""
+    headers |= headers_of(get_contextvars())
+
+
+@signals.task_prerun.connect
+def _bind_ids(task_id: str, task: Any, **_kwargs: Any) -> None:
+    """A task that beat sent has no request; its own id takes that place."""
+    clear_contextvars()
+    bind_contextvars(**({"request_id": task_id} | context_of(vars(task.request))), task=task.name)
+
+
+@signals.task_postrun.connect
+def _forget_ids(**_kwargs: Any) -> None:
+    clear_contextvars()
 
 
 @signals.worker_process_shutdown.connect

@@ -20,6 +20,10 @@ _KEY = "ECP_SIGNING_KEY_FILE"
 if os.environ.get(_KEY):
     raise env.EnvError(f"{_KEY} is set for a web process; only the checkpointer may hold the signing key")
 
+# The application is loaded before `on_starting`, and its metrics open their files while it loads.
+if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+
 bind = env.text("ECP_BIND", f"127.0.0.1:{env.integer('ECP_PORT', 8000, minimum=1, maximum=65535)}")
 worker_class = "gthread"
 preload_app = True  # a worker that replaces a killed one is there at once, not after two seconds of imports
@@ -56,7 +60,7 @@ def when_ready(server: Arbiter) -> None:  # noqa: ARG001 - gunicorn's signature
 def post_worker_init(worker: Worker) -> None:  # noqa: ARG001 - gunicorn's signature
     from ecp_project.observability import metrics  # noqa: PLC0415 - only needed there
 
-    metrics.set_build_info(env.text("ECP_COMMIT", "unknown"))
+    metrics.process_started(env.text("ECP_COMMIT", "unknown"))
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001 - gunicorn's signature

@@ -12,10 +12,11 @@ class LedgerConfig(AppConfig):
 
     def ready(self) -> None:
         from ecp_project.kernel.clock import utc_now  # noqa: PLC0415 - models are not loaded any earlier
-        from ecp_project.observability import health  # noqa: PLC0415 - as above
-        from ledger import checks  # noqa: F401, PLC0415 - registers itself
+        from ecp_project.observability import health, metrics  # noqa: PLC0415 - as above
+        from ledger import checks, modes  # noqa: F401, PLC0415 - checks register themselves
         from ledger.probe import ledger_probe  # noqa: PLC0415 - as above
         from ledger.services import operations  # noqa: PLC0415 - as above
 
         health.register("ledger", ledger_probe, on_error="degraded")
         operations.start(now=utc_now())
+        metrics.at_start.append(modes.process.show)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ LOCK_CLASS = (
 )
 SLICE = 50_000
 FETCH = 2_000
+STUCK_AFTER_S = 60.0  # far longer than a slice takes
 
 
 class ReadbackMismatch(Exception):
@@ -206,12 +208,14 @@ class Checkpointer:
         self._connection: psycopg.Connection[Any] | None = None
         self._states: dict[int, _Signed] = {}
         self._locked: set[int] = set()
+        self._moved = time.monotonic()
 
     def turn(self) -> int:
         """Sign every log that has grown; returns how many checkpoints were signed.
 
         Raises `ReadbackMismatch`.
         """
+        self._moved = time.monotonic()
         connection = self._live_connection()
         with connection.cursor(binary=True) as cursor:
             cursor.execute(
@@ -220,6 +224,7 @@ class Checkpointer:
             )
             logs = cursor.fetchall()
         signed = 0
+        metrics.show_mode(is_halted=any(mode != "active" for _, _, _, mode, _ in logs))
         for log_id, slug, origin, _mode, size in logs:
             if not self._holds_lock(connection, log_id):
                 continue
@@ -232,6 +237,10 @@ class Checkpointer:
                 self._states.pop(log_id, None)
                 raise
         return signed
+
+    def is_moving(self) -> bool:
+        """Whether a round or slice began lately; that the database is away is no reason to die."""
+        return time.monotonic() - self._moved < STUCK_AFTER_S
 
     def close(self) -> None:
         if self._connection is not None:
@@ -415,6 +424,7 @@ class Checkpointer:
             )
             cursor.execute("SELECT pg_notify('ecp_ledger', %s)", (json.dumps({"log": log_id, "size": size}),))
         state.builder, state.tip, state.rcvd = builder, tip, rcvd
+        self._moved = time.monotonic()
         metrics.CHECKPOINT_SIZE.labels(log=slug).set(size)
         metrics.CHECKPOINT_SUCCESS.labels(log=slug).set(now.timestamp())
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import Unavailable
+from ledger import metrics
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -97,11 +98,15 @@ class ProcessState:
     def force(self, halt: Halt | None) -> None:
         self._forced = halt
 
+    def show(self) -> None:
+        metrics.show_mode(is_halted=self.halt is not None)
+
     def enter(self, reason: str, now: datetime) -> Halt:
         with self._lock:
             self._good_probes = 0
             if self._halt is None:
                 self._halt = Halt(reason, now, is_sticky=False)
+                self.show()
             return self._halt
 
     def probed(self, *, good: bool) -> Halt | None:
@@ -112,6 +117,7 @@ class ProcessState:
                 return None
             ended, self._halt = self._halt, None
             self._news.append(ended)
+            self.show()
             return ended
 
     def trusts(self, log_id: int, postmaster_start: datetime) -> bool:

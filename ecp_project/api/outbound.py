@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 import httpx
 from django.conf import settings
+from structlog.contextvars import get_contextvars
 
 from ecp_project.api.metrics import OUTBOUND_BLOCKED
 from ecp_project.kernel import outbound
+from ecp_project.kernel.tracing import headers_of
 
 if TYPE_CHECKING:
     import ssl
@@ -213,4 +215,12 @@ def client() -> httpx.Client:
         allowed_networks=tuple(settings.ECP_AGENT_ALLOWED_NETS),
         allow_loopback_http=settings.ECP_OUTBOUND_LOOPBACK,
     )
-    return httpx.Client(transport=transport, trust_env=False, follow_redirects=False)
+    return httpx.Client(
+        transport=transport, trust_env=False, follow_redirects=False, event_hooks={"request": [_tell_trace]}
+    )
+
+
+def _tell_trace(request: httpx.Request) -> None:
+    """Name the request that led to this one, so that both sides' logs can be read together."""
+    for name, value in headers_of(get_contextvars()).items():
+        request.headers.setdefault(name, value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,9 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from ecp_project.kernel.tracing import is_request_id, trace_id_of
 from ecp_project.observability.logging import REQUEST
+from ecp_project.observability.requests import RequestMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 REQUEST_ID = "ecp.request_id"  # keys of request.META; the API reads and fills them by the same names
 PRINCIPAL = "ecp.principal"
 
-_REQUEST_ID_RE = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
-_TRACEPARENT_RE = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 API_CSP = "default-src 'none'; frame-ancestors 'none'"
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
@@ -43,7 +42,7 @@ def policy_header(directives: dict[str, str]) -> str:
 
 
 def kept_or_new_request_id(given: str) -> str:
-    return given if _REQUEST_ID_RE.match(given) else uuid.uuid4().hex
+    return given if is_request_id(given) else uuid.uuid4().hex
 
 
 class RequestMiddleware:
@@ -54,6 +53,7 @@ class RequestMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
+        self.metrics = RequestMetrics.get_instance()
         self.page_csp = policy_header(settings.SECURE_CSP)
         # Swagger UI writes style attributes; scripts stay ours (CONSOLE section 16)
         self.docs_csp = policy_header(settings.SECURE_CSP | {"style-src": "'self' 'unsafe-inline'"})
@@ -78,8 +78,8 @@ class RequestMiddleware:
         request.META[REQUEST_ID] = request_id
         clear_contextvars()
         bind_contextvars(request_id=request_id)
-        if (parent := request.META.get("HTTP_TRACEPARENT")) and (match := _TRACEPARENT_RE.match(parent)):
-            bind_contextvars(trace_id=match[1])
+        if (parent := request.META.get("HTTP_TRACEPARENT")) and (trace_id := trace_id_of(parent)):
+            bind_contextvars(trace_id=trace_id)
         return request_id
 
     def _finish(
@@ -94,21 +94,23 @@ class RequestMiddleware:
             headers["Cache-Control"] = "no-store"
         headers["Permissions-Policy"] = PERMISSIONS_POLICY
         if request.path not in _HEALTH:
-            self._log(request, response, started)
+            seconds = time.perf_counter() - started
+            self.metrics.observe(request, response.status_code, seconds)
+            self._log(request, response, seconds)
         clear_contextvars()  # what the thread logs between two requests belongs to neither
         return response
 
     def _policy(self, path: str) -> str:
         return self.docs_csp if path.startswith(_DOCS) else self.page_csp
 
-    def _log(self, request: HttpRequest, response: HttpResponseBase, started: float) -> None:
+    def _log(self, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
         # The route, not the path: paths and queries hold identifiers and search words.
         match = request.resolver_match
         members: dict[str, Any] = {
             "method": request.method,
             "route": match.route if match else "",
             "status": response.status_code,
-            "duration_ms": round((time.perf_counter() - started) * 1000, 2),
+            "duration_ms": round(seconds * 1000, 2),
         }
         principal = request.META.get(PRINCIPAL)
         if principal is not None:

@@ -25,6 +25,7 @@ if _BASE.scheme not in {"http", "https"} or not _BASE.hostname or _BASE.path:
 _SECURE = _BASE.scheme == "https"
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 ECP_COMMIT = env.text("ECP_COMMIT", "unknown")
+PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)  # OPERATIONS section 8
 
 # --- ledger
 ECP_ORIGIN_HOST = env.text("ECP_ORIGIN_HOST", "ecp.local" if ECP_ENV != "production" else _BASE.hostname)

@@ -50,8 +50,10 @@ class Command(BaseCommand):
             stopped.set()
 
         if not options["once"]:
-            metrics.set_build_info(settings.ECP_COMMIT)
-            metrics.serve(settings.ECP_METRICS_PORT, settings.ECP_METRICS_ADDRESS)
+            metrics.process_started(settings.ECP_COMMIT)
+            metrics.serve(
+                settings.ECP_METRICS_PORT, settings.ECP_METRICS_ADDRESS, is_alive=checkpointer.is_moving
+            )
             signal.signal(signal.SIGTERM, stop)
             signal.signal(signal.SIGINT, stop)
         try:
