@@ -500,16 +500,21 @@ class Batcher:
 
         Raises `Unavailable` when they are not, or when that is not known.
         """
+        try:
+            return self._submit(Job(log, works, is_batch))
+        except Unavailable as problem:
+            metrics.APPEND_FAILURES.labels(reason=problem.code).inc(len(works))
+            raise
+
+    def _submit(self, job: Job) -> list[Outcome]:
         halt = modes.process.halt
         if halt is not None:
             self.wake()
             raise halt.problem()
-        job = Job(log, works, is_batch)
         with self._condition:
-            if self._outstanding + len(works) > MAX_OUTSTANDING:
-                metrics.APPEND_FAILURES.labels(reason="ledger_busy").inc()
+            if self._outstanding + len(job.works) > MAX_OUTSTANDING:
                 raise Unavailable("ledger_busy", "too many appends wait in this process", retry_after=1)
-            self._outstanding += len(works)
+            self._outstanding += len(job.works)
             metrics.OUTSTANDING.set(self._outstanding)
             self._queue.append(job)
             self._start()
@@ -682,7 +687,6 @@ class Batcher:
             return Unavailable("ledger_busy", "the ledger is busy; nothing was stored", retry_after=1)
         is_down = isinstance(error, psycopg.OperationalError) and not state
         if is_down or state == READ_ONLY_STATE or state.startswith(HALT_CLASSES):
-            metrics.APPEND_FAILURES.labels(reason="ledger_halted").inc()
             halt = modes.process.enter(f"sqlstate_{state}" if state else "database_connection", self._clock())
             self._write_state(halt)
             return halt.problem()
