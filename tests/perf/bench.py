@@ -1,0 +1,227 @@
+"""`make bench`: the speed table of LEDGER section 16, measured end to end in one run.
+
+Everything is a ratio against a baseline of the same run on the same servers, because timings on shared
+hardware vary severalfold from hour to hour. What is compared is measured in turns, and the median of the
+turns counts. Writes `tests/perf/results/bench.json` and `docs/BENCHMARKS.md`; ends with 1 when a bar is
+missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.perf import machine, records, report, verify_speed
+from tests.perf.client import load, request
+from tests.perf.rig import PROCESSES, PROJECT, THREADS, Rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+RESULTS = PROJECT / "tests" / "perf" / "results" / "bench.json"
+DOCUMENT = PROJECT / "docs" / "BENCHMARKS.md"
+CLIENTS, BATCH_CLIENTS = 32, 8
+LINES = records.LINES
+LAG_PATIENCE_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how often; `--quick` shows that all of it runs, and its figures mean nothing."""
+
+    rounds: int = 5
+    turn_s: float = 6.0
+    sustained_s: float = 60.0
+    sizes: tuple[int, int, int] = (10_000, 100_000, 1_000_000)
+    growth_rounds: int = 5
+    growth_turn_s: float = 2.0
+    verified: int = 40_000
+
+
+QUICK = Plan(2, 1.0, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000)
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, least and greatest of the rounds."""
+    return {"median": median(values), "min": min(values), "max": max(values)}
+
+
+def singles(rig: Rig, plan: Plan) -> dict[str, Any]:
+    """Single POSTs in turns: a no-op, the naive chain, the ledger."""
+    paths = {"noop": "/bench/noop/", "naive": "/bench/naive/", "ledger": "/api/v1/decisions/"}
+    rates: dict[str, list[float]] = {name: [] for name in paths}
+    p95: dict[str, list[float]] = {name: [] for name in paths}
+    for path in paths.values():  # connections, plans and caches are warm before anything counts
+        make = partial(records.single, rig.key, path)
+        load(rig.port, make, clients=CLIENTS, seconds=plan.turn_s / 3)
+    for number in range(plan.rounds):
+        for name, path in paths.items():
+            make = partial(records.single, rig.key, path)
+            result = load(rig.port, make, clients=CLIENTS, seconds=plan.turn_s).expect(201)
+            rates[name].append(result.rate)
+            p95[name].append(result.percentile(0.95) * 1000)
+        say(f"  round {number + 1}: " + ", ".join(f"{name} {rates[name][-1]:,.0f}/s" for name in paths))
+    ledger = rates["ledger"]
+    return {
+        "clients": CLIENTS,
+        "per_second": {name: spread(values) for name, values in rates.items()},
+        "p95_ms": {name: spread(values) for name, values in p95.items()},
+        "of_noop": median(one / other for one, other in zip(ledger, rates["noop"], strict=True)),
+        "times_naive": median(one / other for one, other in zip(ledger, rates["naive"], strict=True)),
+    }
+
+
+def batches(rig: Rig, plan: Plan) -> dict[str, Any]:
+    """Batches without and with a private context, in turns."""
+    kinds = {"public": records.PUBLIC, "private": records.PRIVATE}
+    rates: dict[str, list[float]] = {name: [] for name in kinds}
+    for number in range(plan.rounds):
+        for name, line in kinds.items():
+            make = partial(records.batch, rig.key, line)
+            result = load(rig.port, make, clients=BATCH_CLIENTS, seconds=plan.turn_s).expect(200)
+            rates[name].append(result.rate * LINES)
+        say(f"  round {number + 1}: " + ", ".join(f"{name} {rates[name][-1]:,.0f}/s" for name in kinds))
+    pairs = zip(rates["private"], rates["public"], strict=True)
+    return {
+        "clients": BATCH_CLIENTS, "lines": LINES,
+        "per_second": {name: spread(values) for name, values in rates.items()},
+        "private_of_public": median(one / other for one, other in pairs),
+    }  # fmt: skip
+
+
+def sustained(rig: Rig, plan: Plan) -> dict[str, Any]:
+    """Offer the batch path all it takes; see the checkpointer keep up and the search catch up."""
+    before = rig.head()
+    result = load(
+        rig.port, partial(records.batch, rig.key), clients=BATCH_CLIENTS, seconds=plan.sustained_s
+    ).expect(200)
+    ended, head = time.perf_counter(), rig.head()
+    behind = head - rig.signed()
+    lag_s = waited(lambda: rig.signed() >= head, ended)
+    rate = (head - before) / result.seconds
+    say(f"  {rate:,.0f} decisions/s for {result.seconds:.0f} s; checkpoint {lag_s:.1f} s behind at the end")
+    unseen = head - rig.projected()
+    caught_up_s = waited(lambda: rig.projected() >= head, ended, patience=LAG_PATIENCE_S * 5)
+    say(f"  search was {unseen:,} entries behind and caught up in {caught_up_s:.0f} s")
+    return {
+        "clients": BATCH_CLIENTS, "lines": LINES, "seconds": result.seconds,
+        "decisions": head - before, "per_second": rate,
+        "request_p95_ms": result.percentile(0.95) * 1000,
+        "checkpoint_behind_entries": behind, "checkpoint_lag_s": lag_s,
+        "search_behind_entries": unseen, "search_caught_up_s": caught_up_s,
+    }  # fmt: skip
+
+
+def waited(done: Callable[[], bool], since: float, patience: float = LAG_PATIENCE_S) -> float:
+    """Seconds from `since` until `done`; the patience when it never is."""
+    while not done() and time.perf_counter() - since < patience:
+        time.sleep(0.1)
+    return time.perf_counter() - since
+
+
+def cost_at(rig: Rig, plan: Plan, size: int) -> dict[str, Any]:
+    """What requests cost once the log holds `size` entries, each next to a no-op of the same moment."""
+    fill(rig, size)
+    found = at_size(rig, plan)
+    costs = (f"{name} {cost['noops']['median']:.2f}" for name, cost in found["costs"].items())
+    say(f"At {found['entries']:,} entries, in no-ops: {', '.join(costs)}")
+    return found
+
+
+def fill(rig: Rig, size: int) -> None:
+    while (missing := size - rig.head()) > 0:
+        make = partial(records.batch, rig.key, lines=min(LINES, missing))
+        load(
+            rig.port, make, clients=min(BATCH_CLIENTS, 1 + missing // LINES), seconds=min(5, missing / 20_000)
+        )
+    head = rig.head()
+    waited(lambda: rig.signed() >= head and rig.projected() >= head, time.perf_counter(), patience=900)
+
+
+def at_size(rig: Rig, plan: Plan) -> dict[str, Any]:
+    uid, entries = rig.last_id(), rig.head()
+    get = {
+        "list page of 50": "/api/v1/decisions/?page_size=50",
+        "list page, filtered": "/api/v1/decisions/?page_size=50&agent=load-bot&action=price.update",
+        "receipt with proof": f"/api/v1/decisions/{uid}/receipt/",
+        "inclusion proof": f"/api/v1/logs/bench/proof/inclusion/?index={entries // 3}",
+    }
+    requests: dict[str, Callable[[], bytes]] = {
+        "append": partial(records.single, rig.key),
+        "append of 500": partial(records.batch, rig.key),
+        **{name: partial(request, "GET", path, rig.key) for name, path in get.items()},
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in requests}
+    noops: dict[str, list[float]] = {name: [] for name in requests}
+    for _ in range(plan.growth_rounds):
+        for name, make in requests.items():
+            noop = load(
+                rig.port, partial(records.single, rig.key, "/bench/noop/"),
+                clients=BATCH_CLIENTS, seconds=plan.growth_turn_s / 2,
+            ).expect(201)  # fmt: skip
+            result = load(rig.port, make, clients=BATCH_CLIENTS, seconds=plan.growth_turn_s).expect(200, 201)
+            seconds[name].append(1 / result.rate)
+            noops[name].append(noop.rate / result.rate)
+    return {
+        "entries": entries,
+        "costs": {
+            name: {"ms": spread([value * 1000 for value in seconds[name]]), "noops": spread(noops[name])}
+            for name in requests
+        },
+    }
+
+
+def measured(plan: Plan) -> dict[str, Any]:
+    say("Verification, one core")
+    figures: dict[str, Any] = {"plan": asdict(plan), "verify": verify_speed.measured(plan.verified)}
+    say("Starting the servers")
+    small, middle, large = plan.sizes
+    with Rig() as rig:
+        figures["machine"] = machine.described(rig.home, rig.database)
+        figures["server"] = {"processes": PROCESSES, "threads": THREADS}
+        growth = [cost_at(rig, plan, small)]
+        say(f"Single POST, {CLIENTS} clients, {plan.rounds} rounds")
+        figures["single"] = singles(rig, plan)
+        growth.append(cost_at(rig, plan, middle))
+        say(f"Batches of {LINES}, {BATCH_CLIENTS} clients, {plan.sustained_s:.0f} s")
+        figures["sustained"] = sustained(rig, plan)
+        say(f"Batches without and with a private context, {plan.rounds} rounds")
+        figures["batch"] = batches(rig, plan)
+        growth.append(cost_at(rig, plan, large))
+        figures["growth"] = growth
+    return figures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure ECP against its baselines.")
+    parser.add_argument("--quick", action="store_true", help="a minute, to see that it runs; writes nothing")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where the figures go, as JSON")
+    chosen = parser.parse_args()
+    figures = measured(QUICK if chosen.quick else Plan())
+    bars = report.bars(figures)
+    if not chosen.quick:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        DOCUMENT.write_text(report.document(figures), encoding="utf-8")
+    sys.stdout.write("\n".join(report.table(bars)) + "\n")
+    return 0 if chosen.quick or all(bar.is_met for bar in bars) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

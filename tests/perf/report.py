@@ -1,0 +1,89 @@
+"""From the figures of a run to the bars it had to reach and to `docs/BENCHMARKS.md`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TEMPLATE = Path(__file__).with_name("report.md.in")
+FLAT = 1.15
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A promise of LEDGER section 16 and what this run found."""
+
+    what: str
+    bar: str
+    found: str
+    is_met: bool
+
+
+def bars(figures: dict[str, Any]) -> list[Bar]:
+    single, batch, long = figures["single"], figures["batch"], figures["sustained"]
+    p95 = single["p95_ms"]["ledger"]["median"]
+    rate, lag = long["per_second"], long["checkpoint_lag_s"]
+    with_orjson, without = figures["verify"]["with"], figures["verify"]["without"]
+    found = [
+        Bar(f"Batch path for {long['seconds']:.0f} s, decisions per second", ">= 10,000", f"{rate:,.0f}",
+            rate >= 10_000),
+        Bar("Checkpoint behind at the end", "<= 10 s", f"{lag:.1f} s", lag <= 10),
+        Bar("Search projection catches up afterwards", "yes", f"after {long['search_caught_up_s']:.0f} s",
+            long["search_caught_up_s"] < 600),
+        Bar("The same with a private context of 5 members", ">= 0.40 x",
+            f"{batch['private_of_public']:.2f} x", batch["private_of_public"] >= 0.4),
+        Bar("Single POST against a no-op POST", ">= 0.45 x", f"{single['of_noop']:.2f} x",
+            single["of_noop"] >= 0.45),
+        Bar("Single POST against the naive chain", ">= 2.5 x", f"{single['times_naive']:.2f} x",
+            single["times_naive"] >= 2.5),
+        Bar(f"Single POST, p95 at {single['clients']} clients", "< 100 ms", f"{p95:.0f} ms", p95 < 100),
+        Bar("Verification per core, with orjson", ">= 80,000/s", f"{with_orjson:,.0f}/s",
+            with_orjson >= 80_000),
+        Bar("Verification per core, standard library", ">= 30,000/s", f"{without:,.0f}/s", without >= 30_000),
+    ]  # fmt: skip
+    return found + [_flat(figures["growth"], name) for name in figures["growth"][0]["costs"]]
+
+
+def _flat(growth: list[dict[str, Any]], name: str) -> Bar:
+    smallest, largest = (row["costs"][name]["noops"]["median"] for row in (growth[0], growth[-1]))
+    ratio = largest / smallest
+    what = f"Cost of {name}, {growth[-1]['entries']:,} entries against {growth[0]['entries']:,}"
+    return Bar(what, f"<= {FLAT:.2f} x", f"{ratio:.2f} x", ratio <= FLAT)
+
+
+def table(found: list[Bar]) -> list[str]:
+    rows = ["| promise | bar | found | |", "|---|---|---|---|"]
+    return rows + [
+        f"| {bar.what} | {bar.bar} | {bar.found} | {'met' if bar.is_met else 'MISSED'} |" for bar in found
+    ]
+
+
+def _range(values: dict[str, float]) -> str:
+    return f"{values['median']:,.0f} ({values['min']:,.0f} to {values['max']:,.0f})"
+
+
+def document(figures: dict[str, Any]) -> str:
+    """The whole of `docs/BENCHMARKS.md`."""
+    single, batch, growth = (figures[name] for name in ("single", "batch", "growth"))
+    rates, p95 = single["per_second"], single["p95_ms"]
+    values = figures["plan"] | figures["server"] | figures["machine"] | figures["machine"]["postgresql"]
+    values |= figures["sustained"] | {
+        "promises": "\n".join(table(bars(figures))),
+        "single_clients": single["clients"],
+        "single_rows": "\n".join(
+            f"| {name} | {_range(rates[name])} | {_range(p95[name])} |" for name in rates
+        ),
+        "batch_clients": batch["clients"],
+        "batch_rows": "\n".join(f"| {name} | {_range(rate)} |" for name, rate in batch["per_second"].items()),
+        "growth_sizes": " | ".join(f"{row['entries']:,} entries" for row in growth),
+        "growth_rule": "---|" * len(growth),
+        "growth_rows": "\n".join(_cost_row(growth, name) for name in growth[0]["costs"]),
+    }
+    return TEMPLATE.read_text(encoding="utf-8").format(**values)
+
+
+def _cost_row(growth: list[dict[str, Any]], name: str) -> str:
+    costs = [row["costs"][name] for row in growth]
+    cells = (f"{cost['ms']['median']:.2f} ms, {cost['noops']['median']:.2f} no-ops" for cost in costs)
+    return f"| {name} | {' | '.join(cells)} |"
