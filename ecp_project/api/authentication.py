@@ -125,6 +125,12 @@ def judged(text: str, stored: StoredKey | None, *, now: datetime) -> Principal:
     return stored.principal
 
 
+def is_revoked_key(text: str, stored: StoredKey, *, now: datetime) -> bool:
+    """Whether this is the whole text of a key that was revoked, and not only its prefix."""
+    is_same = hmac.compare_digest(key_digest(text), stored.digest)
+    return is_same and stored.revoked_at is not None and stored.revoked_at <= now
+
+
 class KeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer <key>`; query strings, cookies and Basic authenticate no machine."""
 
@@ -134,6 +140,9 @@ class KeyAuthentication(BaseAuthentication):
     def used(self, stored: StoredKey, request: Request, now: datetime) -> None:
         """Note the use of an accepted key."""
 
+    def used_after_revocation(self, stored: StoredKey, now: datetime) -> None:
+        """Note that somebody still holds a revoked key."""
+
     def authenticate(self, request: Request) -> tuple[None, Principal] | None:
         header = request.META.get("HTTP_AUTHORIZATION")
         if header is None:
@@ -141,7 +150,12 @@ class KeyAuthentication(BaseAuthentication):
         text, prefix = parse_header(header)
         now = utc_now()
         stored = self.look_up(prefix)
-        principal = judged(text, stored, now=now)
+        try:
+            principal = judged(text, stored, now=now)
+        except NotAuthenticated:
+            if stored is not None and is_revoked_key(text, stored, now=now):
+                self.used_after_revocation(stored, now)
+            raise
         request.META[PRINCIPAL] = principal
         if stored is not None:
             self.used(stored, request, now)

@@ -11,6 +11,7 @@ from ledger.models import ApiKey, Membership
 from ledger.selectors import entries
 from ledger.selectors.entries import OrgScope
 from ledger.selectors.hot import hot_row
+from ledger.services.identities import apikey_misuse_record
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -70,6 +71,9 @@ class ApiKeyAuthentication(KeyAuthentication):
             log_row=row[11:],
         )
         return StoredKey(bytes(digest), expires_at, revoked_at, principal)
+
+    def used_after_revocation(self, stored: StoredKey, now: datetime) -> None:  # noqa: ARG002 - the base's signature
+        apikey_misuse_record(key_id=self._id, now=now)
 
     def used(self, stored: StoredKey, request: Request, now: datetime) -> None:  # noqa: ARG002 - the base's signature
         if self._last_used_at is None or now - self._last_used_at >= LAST_USED_EVERY:

@@ -5,6 +5,7 @@ With an `actor` an act is recorded as `ecp.staff/1` in the same transaction, onc
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Q
 
 from ecp_project.api.authentication import generate_key
 from ecp_project.api.permissions import SCOPES
 from ecp_project.kernel import outbound
 from ecp_project.kernel.clock import format_time
-from ecp_project.kernel.errors import BadRequest, Conflict, Invalid
+from ecp_project.kernel.errors import BadRequest, Conflict, Invalid, Unavailable
 from ledger.core.entry import genesis
 from ledger.models import Agent, AgentStatus, ApiKey, Log, Organisation
 from ledger.services.staff import act_record
@@ -177,6 +179,18 @@ def apikey_revoke(*, key: ApiKey, now: datetime, actor: str | None = None) -> No
         is_new = ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=now) == 1
         if is_new:
             _key_act(key, "apikey.revoke", actor=actor, now=now)
+
+
+def apikey_misuse_record(*, key_id: int, now: datetime) -> None:
+    """The first use of a key after its revocation is recorded; later ones only count in the metrics.
+
+    The caller is refused in any case, also when the log takes nothing; then the next use is recorded.
+    """
+    unused = Q(last_used_at__isnull=True) | Q(last_used_at__lt=F("revoked_at"))
+    with suppress(Unavailable), transaction.atomic():
+        if ApiKey.objects.filter(unused, pk=key_id, revoked_at__isnull=False).update(last_used_at=now):
+            key = ApiKey.objects.select_related("organisation", "agent").get(pk=key_id)
+            _key_act(key, "apikey.use_after_revocation", actor="system:ledger", now=now)
 
 
 def _key_act(key: ApiKey, action: str, *, actor: str | None, now: datetime) -> None:
