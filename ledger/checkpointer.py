@@ -24,9 +24,11 @@ from ledger.core.entry import EntrySyntax, genesis, leaf_hash, parse_entry
 from ledger.core.note import Checkpoint, Signer, sign_checkpoint
 from ledger.core.tiles import TILE_WIDTH, Tile, TileBuilder, tile_root
 from ledger.models.log import POSITIONS_PER_LOG
+from ledger.selectors.proofs import tile_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import LiteralString
 
     import psycopg
 
@@ -35,6 +37,8 @@ LOCK_CLASS = (
 )
 SLICE = 50_000
 FETCH = 2_000
+FAR_WAIT_S = 10.0  # below the time after which the database cuts an idle transaction off
+SINK_UNREADABLE = "checkpoint_sink_unreadable"
 STUCK_AFTER_S = 60.0  # far longer than a slice takes
 
 
@@ -48,73 +52,6 @@ class ReadbackMismatch(Exception):
         super().__init__(f"log {log}: {what} at position {seq}")
         self.seq = seq
         self.what = what
-
-
-class Anchor(NamedTuple):
-    """The newest checkpoint that a sink holds, with the cluster it came from."""
-
-    size: int
-    root: bytes
-    system_identifier: int
-    timeline: int
-
-
-class Sink(Protocol):
-    """A place outside the database that keeps checkpoints."""
-
-    name: str
-
-    def newest(self, origin: str) -> Anchor | None:
-        """None when it holds nothing for this log; OSError when it cannot be read."""
-        ...
-
-    def publish(self, line: dict[str, Any]) -> None:
-        """Durable on return; OSError when that failed."""
-        ...
-
-
-class FileSink:
-    """Appends one JSON line per checkpoint to a file and syncs it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = f"file:{path.name}"
-
-    def newest(self, origin: str) -> Anchor | None:
-        if not self.path.exists():
-            return None
-        found = None
-        with self.path.open("rb") as stream:
-            for raw in stream:
-                try:
-                    line = json.loads(raw)
-                    is_mine = line["origin"] == origin
-                except (ValueError, KeyError, TypeError):
-                    continue  # the torn last line of a crash proves nothing
-                if is_mine:
-                    found = line
-        if found is None:
-            return None
-        return Anchor(
-            int(found["size"]),
-            bytes.fromhex(found["root"]),
-            int(found["system_identifier"]),
-            int(found["timeline"]),
-        )
-
-    def publish(self, line: dict[str, Any]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        is_new = not self.path.exists()
-        with self.path.open("ab") as stream:
-            stream.write(json.dumps(line, sort_keys=True).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        if is_new:
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
 
 
 class HighWaterMark:
@@ -203,6 +140,8 @@ class Checkpointer:
         self._connect = connect
         self._signer = signer
         self._sinks = sinks
+        self._near = [sink for sink in sinks if not sink.is_far]
+        self._couriers = [Courier(sink) for sink in sinks if sink.is_far]
         self._high_water = high_water
         self._clock = clock
         self._connection: psycopg.Connection[Any] | None = None
@@ -247,6 +186,12 @@ class Checkpointer:
             self._connection.close()
             self._connection = None
 
+    def stop(self) -> None:
+        """The end of the process: what far sinks have yet to get is tried once more."""
+        self.close()
+        for courier in self._couriers:
+            courier.stop()
+
     def _live_connection(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed or self._connection.broken:
             self._connection = self._connect()
@@ -286,17 +231,20 @@ class Checkpointer:
     # --- restore guard (section 12)
     def _open(self, connection: psycopg.Connection[Any], log_id: int, origin: str) -> _Signed | None:
         """Compare with the anchors, write the guard row, rebuild the frontier. None: the log stays halted."""
+        # Before the transaction: a far sink may take its time, and an idle transaction is cut off.
+        anchors, unreadable = self._anchors(origin)
         with connection.transaction(), connection.cursor(binary=True) as cursor:
             identity = modes.read_identity(cursor)
             cursor.execute(
-                "SELECT size, root FROM ledger_checkpoint WHERE log_id = %s ORDER BY size DESC LIMIT 1",
+                "SELECT size, root, note FROM ledger_checkpoint WHERE log_id = %s ORDER BY size DESC LIMIT 1",
                 (log_id,),
             )
-            size, root = cursor.fetchone() or (0, b"")
+            size, root, note = cursor.fetchone() or (0, b"", "")
             cursor.execute("SELECT size FROM ledger_head WHERE log_id = %s", (log_id,))
             (head_size,) = cursor.fetchone() or (0,)
-            anchors, unreadable = self._anchors(origin)
-            verdict = self._verdict(cursor, log_id, head_size, identity, anchors, unreadable=unreadable)
+            verdict = self._verdict(
+                cursor, log_id, head_size, identity, list(anchors.values()), unreadable=unreadable
+            )
             cursor.execute(
                 """
                 INSERT INTO ledger_guard
@@ -317,7 +265,11 @@ class Checkpointer:
                     "UPDATE ledger_log SET mode = 'halt' WHERE id = %s AND mode <> 'halt'", (log_id,)
                 )
                 return None
-            builder = TileBuilder.restore(size, _tile_source(cursor, log_id))
+
+            def ask(sql: LiteralString, values: Sequence[Any]) -> tuple[Any, ...] | None:
+                return cursor.execute(sql, values).fetchone()
+
+            builder = TileBuilder.restore(size, tile_source(log_id, ask))
             if size and builder.root() != bytes(root):
                 raise ReadbackMismatch(origin, size, "the tiles do not give the root of the last checkpoint")
             tip, rcvd = genesis(origin), ""
@@ -327,18 +279,26 @@ class Checkpointer:
                 (last,) = cursor.fetchone() or (b"",)
                 raw = bytes(last)
                 tip, rcvd = leaf_hash(raw), parse_entry(raw).rcvd
+        if size:
+            line = anchor_line(Checkpoint(origin, size, bytes(root)), note, self._clock(), identity)
+            for courier in self._couriers:
+                held = anchors.get(courier.sink.name)
+                if held is None or held.size < size:  # it missed what was signed while it was away
+                    courier.send(line)
         return _Signed(builder, tip, rcvd, identity.postmaster_start)
 
-    def _anchors(self, origin: str) -> tuple[list[Anchor], bool]:
-        anchors, failed = [], 0
+    def _anchors(self, origin: str) -> tuple[dict[str, Anchor], bool]:
+        """Anchors by the name of their sink, and whether no sink could be read."""
+        anchors, failed = {}, 0
         for sink in self._sinks:
             try:
                 anchor = sink.newest(origin)
-            except OSError:
+            except OSError as error:
+                _log.warning(SINK_UNREADABLE, sink=sink.name, exc_info=error)
                 failed += 1
                 continue
             if anchor is not None:
-                anchors.append(anchor)
+                anchors[sink.name] = anchor
         return anchors, failed == len(self._sinks)
 
     def _verdict(
@@ -474,13 +434,17 @@ class Checkpointer:
         """
         line = anchor_line(checkpoint, note, now, modes.read_identity(cursor))
         written = 0
-        for sink in self._sinks:
+        for sink in self._near:
             try:
                 sink.publish(line)
                 written += 1
             except OSError:
                 metrics.PUBLISH_FAILURES.labels(sink=sink.name).inc()
-        if not written:
+        for courier in self._couriers:
+            courier.send(line, is_urgent=not written)
+        if not written and not wait_for_one(
+            self._couriers, checkpoint.origin, checkpoint.size, FAR_WAIT_S
+        ):
             raise OSError("no checkpoint sink could be written; the checkpoint is not published")
 
     def _halt(self, connection: psycopg.Connection[Any], log_id: int, reason: str) -> None:
@@ -518,40 +482,7 @@ def _check_row(row: tuple[Any, ...], origin: str, seq: int, tip: bytes, rcvd: st
     return leaf, entry.rcvd
 
 
-def _tile_source(cursor: psycopg.Cursor[Any], log_id: int) -> Callable[[int, int, int], bytes]:
-    """`read_tile` of stored rows for the open tiles of a tree: roots of the tiles below, or leaf hashes."""
-
-    def read_tile(level: int, index: int, width: int) -> bytes:
-        start = index * TILE_WIDTH
-        if level == 0:
-            base = log_id * POSITIONS_PER_LOG + start
-            cursor.execute(
-                "SELECT leaf_hash FROM ledger_entry WHERE id >= %s AND id < %s ORDER BY id",
-                (base, base + width),
-            )
-        else:
-            cursor.execute(
-                "SELECT root FROM ledger_tile WHERE log_id = %s AND level = %s AND idx >= %s AND idx < %s "
-                "ORDER BY idx",
-                (log_id, level - 1, start, start + width),
-            )
-        return b"".join(bytes(row[0]) for row in cursor.fetchall())
-
-    return read_tile
-
-
 def _memory_source(builder: TileBuilder) -> Callable[[int, int, int], bytes]:
     """`read_tile` of another builder's open tiles: a copy that the failed slice cannot spoil."""
     tiles = {(tile.level, tile.index): tile.data for tile in builder.partial_tiles()}
     return lambda level, index, _width: tiles[level, index]
-
-
-def sinks_of(names: Sequence[str]) -> Iterator[Sink]:
-    """Sinks named in `ECP_CHECKPOINT_SINKS`."""
-    for name in names:
-        scheme, _, rest = name.partition(":")
-        if scheme != "file" or not rest:
-            raise ValueError(
-                f"ECP_CHECKPOINT_SINKS: {name} is no sink; write file:/path/to/checkpoints.ndjson"
-            )
-        yield FileSink(Path(rest))

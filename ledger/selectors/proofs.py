@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ecp_project.kernel.errors import BadRequest, NotFound
 from ledger.core.merkle import consistency_proof, inclusion_proof, tree_root
 from ledger.core.tiles import TILE_HEIGHT, TILE_WIDTH, TileReader, encode_bundle
-from ledger.models import POSITIONS_PER_LOG, Checkpoint, Entry, Log, Tile
+from ledger.models import POSITIONS_PER_LOG, Checkpoint, Entry
+from ledger.selectors.hot import hot_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import LiteralString
 
+    from ledger.models import Log
 
-class Cursor(Protocol):
-    """What a DB-API cursor offers to the tile reader."""
-
-    def execute(self, sql: str, params: Any = None) -> Any: ...
-    def fetchone(self) -> Any: ...
-    def fetchall(self) -> Any: ...
+# A proof reads one tile for each level on its way, so these are prepared statements.
+NEWEST_SQL = "SELECT size, root, note FROM ledger_checkpoint WHERE log_id = %s ORDER BY size DESC LIMIT 1"
+TILE_SQL = "SELECT data FROM ledger_tile WHERE log_id = %s AND level = %s AND idx = %s"
+LEAVES_SQL = """
+SELECT string_agg(leaf_hash, ''::bytea ORDER BY id) FROM ledger_entry WHERE id >= %s AND id < %s
+"""
+ROOTS_SQL = """
+SELECT string_agg(root, ''::bytea ORDER BY idx) FROM ledger_tile
+WHERE log_id = %s AND level = %s AND idx >= %s AND idx < %s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +39,28 @@ class SignedSize:
 
 
 def newest_checkpoint(log_id: int) -> SignedSize | None:
-    row = (
-        Checkpoint.objects.filter(log_id=log_id).order_by("-size").values_list("size", "root", "note").first()
-    )
-    return SignedSize(row[0], bytes(row[1]), row[2]) if row else None
+    row = hot_row(NEWEST_SQL, (log_id,))
+    return SignedSize(*row) if row else None
 
 
-def tile_source(log_id: int) -> Callable[[int, int, int], bytes]:
-    """`read_tile(level, index, width)` over the stored rows: full tiles, else roots below or leaf hashes."""
+def tile_source(
+    log_id: int, ask: Callable[[LiteralString, Sequence[Any]], tuple[Any, ...] | None] = hot_row
+) -> Callable[[int, int, int], bytes]:
+    """`read_tile(level, index, width)` over the stored rows: full tiles, else roots below or leaf hashes.
+
+    `ask` gives the first row of a query; the checkpointer brings its own connection.
+    """
 
     def read_tile(level: int, index: int, width: int) -> bytes:
-        if width == TILE_WIDTH:
-            data = (
-                Tile.objects.filter(log_id=log_id, level=level, idx=index)
-                .values_list("data", flat=True)
-                .first()
-            )
-            return bytes(data or b"")
         start = index * TILE_WIDTH
-        if level == 0:
-            base = log_id * POSITIONS_PER_LOG + start
-            rows = Entry.objects.filter(id__gte=base, id__lt=base + width).order_by("id")
-            return b"".join(bytes(leaf) for leaf in rows.values_list("leaf_hash", flat=True))
-        roots = Tile.objects.filter(log_id=log_id, level=level - 1, idx__gte=start, idx__lt=start + width)
-        return b"".join(bytes(root) for root in roots.order_by("idx").values_list("root", flat=True))
+        base = log_id * POSITIONS_PER_LOG + start
+        if width == TILE_WIDTH:
+            row = ask(TILE_SQL, (log_id, level, index))
+        elif level == 0:
+            row = ask(LEAVES_SQL, (base, base + width))
+        else:
+            row = ask(ROOTS_SQL, (log_id, level - 1, start, start + width))
+        return bytes(row[0] or b"") if row else b""
 
     return read_tile
 
