@@ -12,9 +12,17 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 from django.urls import Resolver404, URLPattern, get_resolver, resolve
+from rest_framework.test import APIRequestFactory
 
-from ecp_project.api.permissions import SCOPES
+from ecp_project.api import pagination, parsers
+from ecp_project.api.permissions import ROLES, SCOPES
+from ecp_project.celery import app
+from ecp_project.kernel import canonical
 from ecp_project.kernel.errors import PROBLEMS
+from ledger import sequencer
+from ledger.api import views
+from ledger.core import decision, entry
+from ledger.core.statement import LEDGER_STATEMENTS, kind_of
 from ledger.core.verify.command import _parser as verifier_parser
 from tests.docs.documents import PROJECT, documents, prose, read, section, sections, table
 
@@ -82,8 +90,6 @@ def test_every_address_in_the_documents_resolves() -> None:
     first = r"api|log|console|\.well-known|livez|readyz|startupz"
     form = re.compile(rf"(?<![\w.:/])(?<!prefix\": \")(/(?:{first})\b[^\s`\"'<>)|…]*)")
     for name, text in every_text():
-        if name == "SECURITY.md":
-            continue  # speaks of the installation's contact file, which the proxy serves
         for address in set(form.findall(text)):
             path = re.sub(r"\{\w+\}|\$\w+", "x", address.split("?")[0]).rstrip(",.;:")
             assert leads_somewhere(path), (name, address)
@@ -165,9 +171,9 @@ def test_no_document_names_a_variable_that_nothing_reads() -> None:
 
 def commands() -> dict[str, argparse.ArgumentParser]:
     return {
-        name: load_command_class(app, name).create_parser("manage.py", name)
-        for name, app in get_commands().items()
-        if str(app).startswith(OURS)
+        name: load_command_class(owner, name).create_parser("manage.py", name)
+        for name, owner in get_commands().items()
+        if str(owner).startswith(OURS)
     }
 
 
@@ -239,6 +245,94 @@ def test_every_make_target_in_any_document_exists() -> None:
             re.findall(r"^make ([a-z-]+)", text, re.MULTILINE)
         )
         assert named - targets == set(), name
+
+
+# --- kinds, tasks, roles, limits
+
+
+def test_api_md_lists_every_kind_of_statement_and_who_may_sign_it() -> None:
+    rows = {row[0]: bool(row[1]) for row in table(read("docs/API.md"), "kind")}
+    assert rows == {v: kind_of(v).is_signable for v in LEDGER_STATEMENTS}
+
+
+def test_architecture_md_lists_every_task() -> None:
+    app.loader.import_default_modules()
+    tasks = {name for name in app.tasks if not name.startswith("celery.")}
+    assert {row[0] for row in table(read("docs/ARCHITECTURE.md"), "task")} == tasks
+    assert {entry["task"] for entry in app.conf.beat_schedule.values()} == tasks
+
+
+def permission_of(method: str, path: str) -> Any:
+    """The one permission that a view asks of `METHOD path`."""
+    view = resolve(re.sub(r"\{\w+\}", "x", path)).func.cls()  # type: ignore[attr-defined]  # set by DRF
+    view.request = APIRequestFactory().generic(method, path)
+    (permission,) = view.get_permissions()
+    return permission
+
+
+def may(permission: Any, method: str) -> frozenset[str]:
+    roles: frozenset[str] = permission.safe_roles if method == "GET" else permission.roles
+    return roles
+
+
+@pytest.mark.parametrize("title", sorted(endpoint_sections()))
+def test_each_section_tells_scope_and_roles_of_the_view(title: str) -> None:
+    method, path = title.split()
+    if not path.startswith("/api/v1/"):
+        return
+    permission = permission_of(method, path)
+    told = endpoint_sections()[title].strip().partition(".")[0]
+    scope = re.search(r"Scope `([a-z:]+)`", told)
+    assert (scope[1] if scope else None) == permission.scope, told
+    named = set(ROLES) if "every role" in told else set(re.findall("|".join(ROLES), told))
+    assert named == may(permission, method), told
+    assert ("machines only" in told) == (not named)
+    assert ("no API key" in told) == (permission.scope is None)
+
+
+# Rows of the table in docs/SECURITY.md, and the endpoint that each one is about.
+ROLE_ROWS = {
+    "read decisions, logs, proofs": "GET /api/v1/decisions/",
+    "record a decision": "POST /api/v1/decisions/",
+    "annotate": "POST /api/v1/decisions/{uid}/annotations/",
+    "export the log": "GET /api/v1/logs/{slug}/export.ndjson",
+    "ask for an erasure": "POST /api/v1/decisions/{uid}/erase/",
+    "register agents": "POST /api/v1/agents/",
+}
+
+
+def test_security_md_gives_each_act_to_the_roles_of_the_endpoint() -> None:
+    rows = {row[0]: row[1:] for row in table(read("docs/SECURITY.md"), "action")}
+    assert {action for action, cells in rows.items() if any(cells)} == set(ROLE_ROWS)
+    for action, title in ROLE_ROWS.items():
+        method, path = title.split()
+        permission = permission_of(method, path)
+        allowed = {role for role, cell in zip(ROLES, rows[action], strict=False) if cell}
+        assert allowed == may(permission, method), action
+        assert bool(rows[action][-1]) == (permission.scope is not None), action
+
+
+@pytest.mark.parametrize(
+    ("what", "limits"),
+    [
+        ("one document", (f"{parsers.MAX_DOCUMENT >> 10} KiB",)),
+        ("one document", (f"{canonical.MAX_SEPARATORS:,} `:`", f"depth {canonical.MAX_DEPTH}")),
+        (
+            "a statement; an entry",
+            (f"{canonical.MAX_STATEMENT_BYTES:,} bytes", f"{entry.MAX_ENTRY_BYTES:,} bytes"),
+        ),
+        ("`context` and `explanation_detail` together", (f"{decision.MAX_PRIVATE_BYTES >> 10} KiB",)),
+        ("batch", (f"{parsers.MAX_LINES:,} lines", f"{parsers.MAX_BATCH >> 20} MiB")),
+        ("request target", (f"{pagination.MAX_TARGET >> 10} KiB",)),
+        ("page", (f"{pagination.MAX_SIZE} decisions", f"{views.MAX_RANGE:,} entries")),
+        ("appends that wait in one process", (f"{sequencer.MAX_OUTSTANDING:,}",)),
+        ("wait for a commit", (f"{sequencer.WAIT_S:.0f} s",)),
+    ],
+)
+def test_limits_in_api_md_are_those_of_the_code(what: str, limits: tuple[str, ...]) -> None:
+    rows = {row[0]: row[1] for row in table(read("docs/API.md"), "what")}
+    cell = rows.get(what) or rows[what.strip("`")]
+    assert all(limit in cell for limit in limits), cell
 
 
 # --- system checks
