@@ -20,10 +20,10 @@ from ledger.core.export import export_lines
 from ledger.core.statement import build_key
 from ledger.models import Agent, AgentKey, Checkpoint, Entry, Head, Log, Organisation, Tile
 from ledger.services.identities import agent_create, organisation_create
-from ledger.services.ingest import ingest
 from ledger.services.ledger import TransparencyLedger
 from ledger.services.operations import export_static
 from tests.databases import Cluster, remove_committed_rows
+from tests.factories.entries import decision_lines, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,16 +47,6 @@ def rebuild(*arguments: str) -> tuple[int, str]:
     return code, out.getvalue()
 
 
-def decisions(count: int) -> list[bytes]:
-    return [
-        json.dumps({
-            "id": new_uuid7(utc_now()), "agent": "pricing-bot", "action": "price.change", "risk": "low",
-            "explanation": f"Item {number} is cheaper elsewhere.", "context": {"price": number},
-        }).encode()
-        for number in range(count)
-    ]  # fmt: skip
-
-
 def announce(log: Log, event: str, reason: str | None = None) -> None:
     now = utc_now()
     stmt = build_key(
@@ -77,8 +67,7 @@ def announce(log: Log, event: str, reason: str | None = None) -> None:
 @pytest.fixture
 def exported(people: People, checkpointer: Checkpointer, tmp_path: Path) -> Path:
     """The static log of a ledger with several kinds of entries."""
-    tally = ingest(log=people.log, lines=decisions(COUNT), actor="system:ingest", clock=utc_now)
-    assert tally.accepted == COUNT
+    record(people.log, decision_lines(COUNT, risk="low", context={"price": 7}))
     announce(people.log, "added")
     announce(people.log, "revoked", "The host was taken over.")
     checkpointer.turn()
@@ -146,7 +135,7 @@ def test_rebuilt_log_goes_on(exported: Path, emptied: Callable[[], None], checkp
     rebuild("--from", str(exported))
     checkpointer.turn()
     log = Log.objects.get()
-    assert ingest(log=log, lines=decisions(2), actor="system:ingest", clock=utc_now).accepted == 2
+    record(log, decision_lines(2))
     assert checkpointer.turn() == 1
 
 

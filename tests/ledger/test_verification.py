@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,12 @@ from django.core.management import CommandError, call_command
 
 from ecp_project.kernel import signing
 from ecp_project.kernel.clock import utc_now
-from ecp_project.kernel.ids import new_uuid7
 from ledger.core.note import Checkpoint as Claim
 from ledger.core.note import Signer, sign_checkpoint
 from ledger.models import Agent, AgentKey, Checkpoint
-from ledger.services.agentkeys import agent_key_add, agent_key_revoke
-from ledger.services.ingest import ingest
+from ledger.services.agentkeys import agent_key_revoke
 from ledger.services.operations import export_static
+from tests.factories.entries import KEY_SEED, announced_key, decision_lines, record
 from tests.running_ledger import SEED
 from tests.tampering import tampering
 
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.db
 
 COUNT = 300  # more than one tile
-KEY_SEED = bytes(range(32, 64))
 
 
 def verify(*arguments: str) -> tuple[int, dict[str, Any]]:
@@ -46,42 +43,17 @@ def verify(*arguments: str) -> tuple[int, dict[str, Any]]:
     return code, json.loads(out.getvalue())
 
 
-def decisions(count: int) -> list[bytes]:
-    return [
-        json.dumps({
-            "id": new_uuid7(utc_now()), "agent": "pricing-bot", "action": "price.change",
-            "explanation": f"Item {number} is cheaper elsewhere.",
-        }).encode()
-        for number in range(count)
-    ]  # fmt: skip
-
-
 @pytest.fixture
 def log(people: People, checkpointer: Checkpointer) -> Log:
     """300 signed entries."""
-    tally = ingest(log=people.log, lines=decisions(COUNT), actor="system:ingest", clock=utc_now)
-    assert tally.accepted == COUNT
+    record(people.log, decision_lines(COUNT))
     checkpointer.turn()
     return people.log
 
 
-def register(log: Log) -> AgentKey:
-    """A key that the log announces at its next position."""
-    now = utc_now()
-    return agent_key_add(
-        agent=Agent.objects.get(organisation=log.organisation, slug="pricing-bot"),
-        public_key=signing.public_from_seed(KEY_SEED),
-        valid_from=now - timedelta(days=1),
-        valid_until=None,
-        actor="system:shell",
-        prove=lambda message: signing.sign(KEY_SEED, message),
-        now=now,
-    )
-
-
 # --- registry
 def test_announced_key_is_sound(log: Log, checkpointer: Checkpointer) -> None:
-    register(log)
+    announced_key(log)
     checkpointer.turn()
     code, report = verify("--full")
     assert (code, report["ok"], report["checked"]["signatures"]) == (0, True, 1), report
@@ -101,14 +73,14 @@ def test_key_that_was_never_announced_is_found(log: Log) -> None:
 
 
 def test_replaced_public_key_is_found_where_it_was_announced(log: Log) -> None:
-    key = register(log)
+    key = announced_key(log)
     AgentKey.objects.filter(pk=key.pk).update(public_key=signing.public_from_seed(bytes(32)))
     code, report = verify()
     assert (code, report["kind"], report["first_bad_seq"]) == (1, "registry_mismatch", COUNT)
 
 
 def test_revoked_key_that_is_valid_again_is_found(log: Log) -> None:
-    key = register(log)
+    key = announced_key(log)
     agent_key_revoke(key=key, actor="system:shell", reason="The host was taken over.", now=utc_now())
     assert verify()[0] == 0
     AgentKey.objects.filter(pk=key.pk).update(revoked_at=None)
@@ -175,7 +147,7 @@ def test_exported_folder_and_its_parts_agree_after_growth(
     log: Log, checkpointer: Checkpointer, tmp_path: Path
 ) -> None:
     export_static(log=log, to=tmp_path / "out")
-    ingest(log=log, lines=decisions(3), actor="system:ingest", clock=utc_now)
+    record(log, decision_lines(3))
     checkpointer.turn()
     for place in ("out", "out/export.ndjson", "out/checkpoint"):
         code, report = verify("--against", str(tmp_path / place))
@@ -190,7 +162,7 @@ def remove_checkpoints(log: Log, cluster: Cluster, database: str, size: int) -> 
 def test_deleted_checkpoint_is_found_by_whoever_holds_it(
     log: Log, checkpointer: Checkpointer, cluster: Cluster, committed_db: str, tmp_path: Path
 ) -> None:
-    ingest(log=log, lines=decisions(2), actor="system:ingest", clock=utc_now)
+    record(log, decision_lines(2))
     checkpointer.turn()
     remove_checkpoints(log, cluster, committed_db, COUNT + 2)
     assert verify()[0] == 0
@@ -257,8 +229,8 @@ def test_checkpoint_of_another_log_is_refused(
     log: Log, people: People, checkpointer: Checkpointer, tmp_path: Path
 ) -> None:
     del log
-    line = decisions(1)[0].replace(b"pricing-bot", b"eve-bot")
-    ingest(log=people.other_log, lines=[line], actor="system:ingest", clock=utc_now)
+    line = decision_lines(1)[0].replace(b"pricing-bot", b"eve-bot")
+    record(people.other_log, [line])
     checkpointer.turn()
     export_static(log=people.other_log, to=tmp_path / "out")
     with pytest.raises(CommandError, match=r"is about the log ecp\.local/log/umbra"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,16 +10,13 @@ from django.db import connection
 from prometheus_client import REGISTRY
 
 from ecp_project.celery import app
-from ecp_project.kernel import signing
 from ecp_project.kernel.clock import utc_now
-from ecp_project.kernel.ids import new_uuid7
 from ledger import tasks
-from ledger.models import Agent, Entry, Tile, Verification
+from ledger.models import Entry, Tile, Verification
 from ledger.services import verification_runs
-from ledger.services.agentkeys import agent_key_add
-from ledger.services.ingest import ingest
 from ledger.services.verification import verify_log
 from ledger.services.verification_runs import verification_request, verification_step
+from tests.factories.entries import announced_key, decision_lines, record
 from tests.tampering import tampering
 
 if TYPE_CHECKING:
@@ -34,42 +29,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.db
 
-KEY_SEED = bytes(range(32, 64))
 SLICE = 256
-
-
-def decisions(count: int) -> list[bytes]:
-    return [
-        json.dumps({
-            "id": new_uuid7(utc_now()), "agent": "pricing-bot", "action": "price.change",
-            "explanation": f"Item {number} is cheaper elsewhere.",
-        }).encode()
-        for number in range(count)
-    ]  # fmt: skip
-
-
-def key_of(log: Log, seed: bytes) -> None:
-    now = utc_now()
-    agent_key_add(
-        agent=Agent.objects.get(organisation=log.organisation, slug="pricing-bot"),
-        public_key=signing.public_from_seed(seed),
-        valid_from=now - timedelta(days=1),
-        valid_until=None,
-        actor="system:shell",
-        prove=lambda message: signing.sign(seed, message),
-        now=now,
-    )
 
 
 @pytest.fixture
 def log(people: People, checkpointer: Checkpointer, monkeypatch: pytest.MonkeyPatch) -> Log:
     """900 entries, with a key entry in the first slice and one in the last; slices of 256."""
     monkeypatch.setattr(verification_runs, "SLICE", SLICE)
-    key_of(people.log, KEY_SEED)
+    announced_key(people.log)
     for count in (440, 458):
-        ingest(log=people.log, lines=decisions(count), actor="system:ingest", clock=utc_now)
+        record(people.log, decision_lines(count))
         checkpointer.turn()
-    key_of(people.log, bytes(32))
+    announced_key(people.log, bytes(32))
     checkpointer.turn()
     return people.log
 
@@ -178,7 +149,7 @@ def test_run_without_the_tiles_to_go_on_from_is_given_up(
 
 
 def test_log_ahead_of_its_checkpoint_is_read_to_its_end(log: Log) -> None:
-    ingest(log=log, lines=decisions(2), actor="system:ingest", clock=utc_now)
+    record(log, decision_lines(2))
     row, _ = work_off(log)
     assert (row.ok, row.next_seq) == (True, 902)
 
@@ -191,7 +162,7 @@ def test_run_without_a_public_key_proves_nothing(log: Log, settings: Any, tmp_pa
 
 
 def test_unsigned_log_is_neither_sound_nor_broken(people: People) -> None:
-    ingest(log=people.log, lines=decisions(2), actor="system:ingest", clock=utc_now)
+    record(people.log, decision_lines(2))
     row, _ = work_off(people.log)
     assert (row.ok, row.kind) == (None, "")
     assert "no signed checkpoint" in row.report["incomplete"]
