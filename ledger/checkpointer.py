@@ -13,9 +13,10 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+import structlog
 
 from ecp_project.kernel.clock import format_time
 from ledger import metrics, modes
@@ -25,21 +26,28 @@ from ledger.core.note import Checkpoint, Signer, sign_checkpoint
 from ledger.core.tiles import TILE_WIDTH, Tile, TileBuilder, tile_root
 from ledger.models.log import POSITIONS_PER_LOG
 from ledger.selectors.proofs import tile_source
+from ledger.sinks import Courier, wait_for_one
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
     from typing import LiteralString
 
     import psycopg
+
+    from ledger.sinks import Anchor, Sink
 
 LOCK_CLASS = (
     0x4543504C  # "ECPL"; with the log's id the advisory lock that keeps a second checkpointer waiting
 )
 SLICE = 50_000
 FETCH = 2_000
+FAR_REST_S = 30.0
 FAR_WAIT_S = 10.0  # below the time after which the database cuts an idle transaction off
 SINK_UNREADABLE = "checkpoint_sink_unreadable"
 STUCK_AFTER_S = 60.0  # far longer than a slice takes
+
+_log = structlog.get_logger()
 
 
 class ReadbackMismatch(Exception):
@@ -147,6 +155,7 @@ class Checkpointer:
         self._connection: psycopg.Connection[Any] | None = None
         self._states: dict[int, _Signed] = {}
         self._locked: set[int] = set()
+        self._away_until: dict[int, float] = {}  # place of a sink -> when it is asked again
         self._moved = time.monotonic()
 
     def turn(self) -> int:
@@ -243,7 +252,7 @@ class Checkpointer:
             cursor.execute("SELECT size FROM ledger_head WHERE log_id = %s", (log_id,))
             (head_size,) = cursor.fetchone() or (0,)
             verdict = self._verdict(
-                cursor, log_id, head_size, identity, list(anchors.values()), unreadable=unreadable
+                cursor, log_id, head_size, identity, list(filter(None, anchors)), unreadable=unreadable
             )
             cursor.execute(
                 """
@@ -281,24 +290,29 @@ class Checkpointer:
                 tip, rcvd = leaf_hash(raw), parse_entry(raw).rcvd
         if size:
             line = anchor_line(Checkpoint(origin, size, bytes(root)), note, self._clock(), identity)
-            for courier in self._couriers:
-                held = anchors.get(courier.sink.name)
-                if held is None or held.size < size:  # it missed what was signed while it was away
+            held = [anchor for sink, anchor in zip(self._sinks, anchors, strict=True) if sink.is_far]
+            for courier, anchor in zip(self._couriers, held, strict=True):
+                if anchor is None or anchor.size < size:  # it missed what was signed while it was away
                     courier.send(line)
         return _Signed(builder, tip, rcvd, identity.postmaster_start)
 
-    def _anchors(self, origin: str) -> tuple[dict[str, Anchor], bool]:
-        """Anchors by the name of their sink, and whether no sink could be read."""
-        anchors, failed = {}, 0
-        for sink in self._sinks:
+    def _anchors(self, origin: str) -> tuple[list[Anchor | None], bool]:
+        """What each sink holds, and whether none could be read."""
+        anchors: list[Anchor | None] = []
+        failed = 0
+        for place, sink in enumerate(self._sinks):
+            anchor = None
             try:
+                # One log after another asks: an address that is away is not waited for each time.
+                if time.monotonic() < self._away_until.get(place, 0.0):
+                    raise OSError("it could not be read a moment ago")  # noqa: TRY301 - as if asked again
                 anchor = sink.newest(origin)
             except OSError as error:
                 _log.warning(SINK_UNREADABLE, sink=sink.name, exc_info=error)
                 failed += 1
-                continue
-            if anchor is not None:
-                anchors[sink.name] = anchor
+                if sink.is_far:
+                    self._away_until[place] = time.monotonic() + FAR_REST_S
+            anchors.append(anchor)
         return anchors, failed == len(self._sinks)
 
     def _verdict(
@@ -442,9 +456,7 @@ class Checkpointer:
                 metrics.PUBLISH_FAILURES.labels(sink=sink.name).inc()
         for courier in self._couriers:
             courier.send(line, is_urgent=not written)
-        if not written and not wait_for_one(
-            self._couriers, checkpoint.origin, checkpoint.size, FAR_WAIT_S
-        ):
+        if not written and not wait_for_one(self._couriers, checkpoint.origin, checkpoint.size, FAR_WAIT_S):
             raise OSError("no checkpoint sink could be written; the checkpoint is not published")
 
     def _halt(self, connection: psycopg.Connection[Any], log_id: int, reason: str) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from ecp_project.kernel.clock import utc_now
 from ledger import modes, sequencer
-from ledger.checkpointer import Checkpointer, FileSink, HighWaterMark
+from ledger.checkpointer import Checkpointer, HighWaterMark
 from ledger.keys import add_public_key, signer, write_signing_key
 from ledger.services import sealing
+from ledger.sinks import FileSink
 from tests.people import People, make_people
 
 if TYPE_CHECKING:

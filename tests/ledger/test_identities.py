@@ -221,13 +221,15 @@ def test_key_and_its_revocation_are_staff_acts_that_hold_no_secret(people: Peopl
 
 def test_revoked_key_in_use_is_told_once_and_refused_always(client: Client, people: People) -> None:
     issued = apikey_create(organisation=people.acme, agent=None, scopes=("ledger:read",), now=utc_now())
-    headers = {"HTTP_AUTHORIZATION": f"Bearer {issued.text}"}
+    headers: dict[str, Any] = {"HTTP_AUTHORIZATION": f"Bearer {issued.text}"}
     assert client.get("/api/v1/logs/", **headers).status_code == 200
     apikey_revoke(key=issued.row, now=utc_now())
     halt(people.log)
     assert client.get("/api/v1/logs/", **headers).status_code == 401  # nothing can be recorded
     mode_switch(log=people.log, to="active", reason="All is well.", actor="system:shell", now=utc_now())
-    wrong = {"HTTP_AUTHORIZATION": f"Bearer {issued.text[:-1]}{'A' if issued.text[-1] != 'A' else 'B'}"}
+    wrong: dict[str, Any] = {
+        "HTTP_AUTHORIZATION": f"Bearer {issued.text[:-1]}{'A' if issued.text[-1] != 'A' else 'B'}"
+    }
     bodies = [client.get("/api/v1/logs/", **with_key) for with_key in (wrong, headers, headers)]
     assert {answer.status_code for answer in bodies} == {401}
     assert len({json.dumps(answer.json() | {"request_id": ""}) for answer in bodies}) == 1
@@ -298,7 +300,7 @@ def test_eleventh_key_is_refused_also_when_many_ask_at_once(people: People) -> N
     oldest = ApiKey.objects.filter(agent=agent).order_by("id").first()
     assert oldest is not None
     apikey_revoke(key=oldest, now=now)
-    assert apikey_create(organisation=people.acme, agent=agent, scopes=("export",), now=now)
+    apikey_create(organisation=people.acme, agent=agent, scopes=("export",), now=now)
     assert ApiKey.objects.filter(agent=agent, revoked_at__isnull=True).count() == MAX_KEYS_PER_AGENT
 
 

@@ -14,9 +14,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ecp_project.kernel.clock import utc_now
 from ecp_project.observability import metrics
-from ledger.checkpointer import Checkpointer, HighWaterMark, ReadbackMismatch, sinks_of
+from ledger.checkpointer import Checkpointer, HighWaterMark, ReadbackMismatch
 from ledger.keys import read_signing_key, signer
 from ledger.sequencer import connect
+from ledger.sinks import sinks_of
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -37,10 +38,14 @@ class Command(BaseCommand):
         del args
         key_file = Path(settings.ECP_SIGNING_KEY_FILE)
         seed = read_signing_key(key_file)
+        try:
+            sinks = list(sinks_of(settings.ECP_CHECKPOINT_SINKS))
+        except ValueError as error:
+            raise CommandError(str(error)) from error
         checkpointer = Checkpointer(
             connect=lambda: connect("checkpointer"),
             signer=lambda origin: signer(seed, origin),
-            sinks=list(sinks_of(settings.ECP_CHECKPOINT_SINKS)),
+            sinks=sinks,
             high_water=HighWaterMark(key_file.with_name("high-water.json")),
             clock=utc_now,
         )
@@ -59,7 +64,7 @@ class Command(BaseCommand):
         try:
             self._loop(checkpointer, stopped, once=options["once"])
         finally:
-            checkpointer.close()
+            checkpointer.stop()
 
     def _loop(self, checkpointer: Checkpointer, stopped: threading.Event, *, once: bool) -> None:
         while not stopped.is_set():
