@@ -65,6 +65,7 @@ TEXT = "text/plain"
 BYTES = "application/octet-stream"
 READERS = ("viewer", "auditor", "operator", "manufacturer", "admin")
 EXPORTERS = ("auditor", "operator", "admin")
+AGENT_READERS = ("auditor", "operator", "admin")
 MAX_RANGE = 1_000
 
 # Requests that wait for a signature may hold at most a quarter of a process's threads (LEDGER section 9).
@@ -293,9 +294,12 @@ class DecisionReceipt(LedgerView):
 
 
 class DecisionAnnotations(LedgerView):
-    permission_classes = [
-        allow(scope="decisions:write", read=READERS, write=("auditor", "operator", "manufacturer"))
-    ]
+    permission_classes = [allow(scope="decisions:read", read=READERS)]
+
+    def get_permissions(self) -> list[Any]:
+        if self.request.method == "POST":
+            return [allow(scope="decisions:write", write=("auditor", "operator", "manufacturer"))()]
+        return list(super().get_permissions())
 
     @extend_schema(operation_id="annotation_list", responses={200: OpenApiTypes.OBJECT})
     def get(self, request: Request, uid: str) -> HttpResponse:
@@ -518,7 +522,7 @@ def export_lines(log: Log, start: int, count: int, note: str) -> Iterator[bytes]
 
 
 class AgentList(LedgerView):
-    permission_classes = [allow(scope="decisions:read", read=READERS, write=("operator", "admin"))]
+    permission_classes = [allow(scope="decisions:read", read=AGENT_READERS)]
     MEMBERS = frozenset({"slug", "title", "owner", "labels", "endpoint", "accepts_polls"})
 
     def get_permissions(self) -> list[Any]:
@@ -556,7 +560,7 @@ class AgentList(LedgerView):
 
 
 class AgentDetail(LedgerView):
-    permission_classes = [allow(scope="decisions:read", read=READERS)]
+    permission_classes = [allow(scope="decisions:read", read=AGENT_READERS)]
 
     @extend_schema(operation_id="agent_get", responses={200: OpenApiTypes.OBJECT})
     def get(self, request: Request, slug: str) -> HttpResponse:

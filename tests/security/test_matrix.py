@@ -1,0 +1,353 @@
+"""Every endpoint against every caller, as tests/security/matrix.yml says (SECURITY section 2)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, get_resolver, include, path, reverse
+
+from ecp_project.api.permissions import ROLES, SCOPES, Deny, Public
+from ecp_project.api.views import ApiView
+from ecp_project.kernel import strict_yaml
+from ecp_project.kernel.clock import utc_now
+from ecp_project.kernel.ids import new_uuid7
+from ledger.models import Log, Membership
+from tests.ledger.signing import Pen, decision_statement, registered
+from tests.ledger.test_append import decision, post
+from tests.people import ALL_SCOPES, Machine, machine, person
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.auth.models import User
+
+    from ledger.checkpointer import Checkpointer
+    from tests.people import People
+
+ROWS: list[dict[str, Any]] = strict_yaml.load(
+    (Path(__file__).parent / "matrix.yml").read_text(encoding="utf-8")
+)
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+COLUMNS = {"anonymous", *ROLES, "agent"}
+CELLS = {"R", "W", "own", "-", 404}
+LOG_ROUTES = (
+    "log-detail", "log-entries", "proof-inclusion", "proof-consistency", "log-export", "static-checkpoint",
+    "static-tile",
+)  # fmt: skip
+JSON, NDJSON = "application/json", "application/x-ndjson"
+
+
+def name_of(row: dict[str, Any]) -> str:
+    return f"{row['method']}-{row['route']}" + ("-public" if "log" in row else "")
+
+
+def routes() -> Iterator[tuple[str, Any]]:
+    """Name and view of every address outside the console, whose pages have tests of their own."""
+
+    def walk(resolver: Any, before: str) -> Iterator[tuple[str, str, Any]]:
+        for pattern in resolver.url_patterns:
+            place = before + str(pattern.pattern)
+            if isinstance(pattern, URLPattern):
+                yield place, pattern.name or "", pattern.callback
+            else:
+                yield from walk(pattern, place)
+
+    for place, name, callback in walk(get_resolver(), ""):
+        if not place.startswith("console/") and place != "^api/":  # the latter is the 404 of the API
+            yield name, callback
+
+
+def methods_of(callback: Any) -> set[str]:
+    view = getattr(callback, "view_class", None)
+    return {"GET"} if view is None else {name for name in METHODS if hasattr(view, name.lower())}
+
+
+def endpoints() -> set[tuple[str, str]]:
+    return {(name, method) for name, callback in routes() for method in methods_of(callback)}
+
+
+# --- the table itself
+
+
+@pytest.mark.unit
+def test_every_endpoint_has_a_row_and_every_row_an_endpoint() -> None:
+    assert endpoints() == {(row["route"], row["method"]) for row in ROWS}
+
+
+class Planted(ApiView):
+    permission_classes = [Public]
+
+    def get(self, request: Any) -> None: ...
+
+
+urlpatterns = [
+    path("", include("ecp_project.urls")),
+    path("api/v1/planted/", Planted.as_view(), name="planted"),
+]
+
+
+@pytest.mark.unit
+@pytest.mark.urls(__name__)
+def test_new_endpoint_without_a_row_is_noticed() -> None:
+    assert endpoints() - {(row["route"], row["method"]) for row in ROWS} == {("planted", "GET")}
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("row", ROWS, ids=name_of)
+def test_row_is_complete(row: dict[str, Any]) -> None:
+    assert set(row) - {"log"} == {"route", "method", "scope", "foreign"} | COLUMNS
+    assert {row[column] for column in COLUMNS} <= CELLS
+    assert row["scope"] is None or row["scope"] in SCOPES
+    assert row["foreign"] in {404, "empty", "none", "open"}
+
+
+@pytest.mark.unit
+def test_every_view_names_its_permission() -> None:
+    for name, callback in routes():
+        view = getattr(callback, "view_class", None)
+        if view is None:
+            continue
+        named = "permission_classes" in vars(view) or "get_permissions" in vars(view)
+        inherited = [kind for kind in view.permission_classes if kind is Deny]
+        assert named or not inherited, name
+
+
+# --- what callers do
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Acme's log with a signed decision of its agent, and callers from inside and outside."""
+
+    people: People
+    decision_id: str
+    pen: Pen
+    staff: dict[str, User]
+    foreign_staff: dict[str, User]
+    unassigned: User
+    colleague: Machine
+
+
+@pytest.fixture
+def world(people: People, checkpointer: Checkpointer) -> World:
+    uid = post(Client(), people, decision()).json()["id"]
+    pen, _ = registered(people.ada_agent.agent, people.log)
+    checkpointer.turn()
+    staff = {role: person(f"{role}-here", people.acme, role) for role in ROLES}
+    Membership.objects.get(user=staff["manufacturer"]).agents.add(people.ada_agent.agent)
+    return World(
+        people=people,
+        decision_id=uid,
+        pen=pen,
+        staff=staff,
+        foreign_staff={role: person(f"{role}-there", people.other, role) for role in ROLES},
+        unassigned=person("other-maker", people.acme, "manufacturer"),
+        colleague=machine(people.acme, "refund-bot"),
+    )
+
+
+def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, uid: str = "") -> Any:
+    """The request of the row, about Acme's objects or, with `uid`, about a decision that nobody has made."""
+    slug, agent = world.people.log.slug, world.people.ada_agent.agent.slug
+    places: dict[str, dict[str, str]] = {
+        **{
+            f"decision-{part}": {"uid": uid or world.decision_id}
+            for part in ("detail", "public", "receipt", "annotations", "erase")
+        },
+        **{name: {"slug": "no-such-log" if uid else slug} for name in LOG_ROUTES},
+        "agent-detail": {"slug": "no-such-bot" if uid else agent},
+    }
+    queries = {"proof-inclusion": "?index=0", "proof-consistency": "?old=1"}
+    kwargs = places.get(row["route"], {}) | ({"path": "0/000.p/2"} if row["route"] == "static-tile" else {})
+    url = reverse(row["route"], kwargs=kwargs) + queries.get(row["route"], "")
+    if row["method"] == "GET":
+        return client.get(url, **(headers or {}))
+    bodies: dict[str, tuple[Any, str]] = {
+        "decision-list": (json.dumps(decision()), JSON),
+        "decision-batch": (json.dumps(decision()), NDJSON),
+        "decision-annotations": (json.dumps({"kind": "note", "text": "Looked at it again."}), JSON),
+        "decision-erase": (json.dumps({"basis": "legal_order"}), JSON),
+        "log-entries": (world.pen.body(decision_statement()), JSON),
+        "agent-list": (json.dumps({"slug": f"bot-{new_uuid7(utc_now())}"}), JSON),
+    }
+    body, media_type = bodies[row["route"]]
+    return client.post(url, body, content_type=media_type, **(headers or {}))
+
+
+def content_of(answer: Any) -> bytes:
+    found: bytes = answer.getvalue() if answer.streaming else answer.content
+    return found
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def assert_done(answer: Any) -> None:
+    assert answer.status_code in {200, 201, 202}, content_of(answer)
+
+
+def assert_refused(answer: Any, *codes: str) -> None:
+    assert (answer.status_code, answer.json()["code"]) in {(403, code) for code in codes}, answer.content
+
+
+def assert_cell(cell: Any, answer: Any) -> None:
+    if cell == "-":
+        assert_refused(answer, "role_missing")
+    elif isinstance(cell, int):
+        assert answer.status_code == cell
+    else:
+        assert_done(answer)
+
+
+def without_id(answer: Any) -> dict[str, Any]:
+    return {name: value for name, value in answer.json().items() if name != "request_id"}
+
+
+def assert_outside(row: dict[str, Any], world: World, answer: Any, unknown: Any) -> None:
+    """What a caller meets who may do this, but not with Acme's (or this agent's) objects."""
+    if row["foreign"] == 404:
+        assert answer.status_code == unknown.status_code == 404, answer.content
+        assert without_id(answer) == without_id(unknown)
+    elif row["foreign"] == "empty":
+        assert answer.status_code == 200
+        for trace in (world.decision_id, "pricing-bot", world.people.log.origin):
+            assert trace.encode() not in answer.content
+
+
+pytestmark = pytest.mark.db
+matrix = pytest.mark.parametrize("row", ROWS, ids=name_of)
+
+
+@pytest.fixture
+def as_row(row: dict[str, Any], world: World) -> World:
+    if row.get("log") == "public":
+        Log.objects.filter(pk=world.people.log.pk).update(is_public=True)
+    return world
+
+
+@matrix
+def test_strangers_and_staff_of_the_organisation(row: dict[str, Any], as_row: World) -> None:
+    answer = ask(as_row, row, Client())
+    if row["anonymous"] == "-":
+        assert (answer.status_code, answer.json()["code"]) == (401, "credentials_missing")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    else:
+        assert_cell(row["anonymous"], answer)
+    for role in ROLES:
+        assert_cell(row[role], ask(as_row, row, signed_in(as_row.staff[role])))
+
+
+@matrix
+def test_staff_of_another_organisation(row: dict[str, Any], as_row: World) -> None:
+    for role in ROLES:
+        client = signed_in(as_row.foreign_staff[role])
+        answer = ask(as_row, row, client)
+        if row["foreign"] == "open":
+            assert_done(answer)
+        elif row[role] == "-":
+            assert_refused(answer, "role_missing")
+        elif row["foreign"] == "none":  # in their own organisation; Acme's agents are none of theirs
+            assert answer.status_code in {201, 207, 403}
+            assert as_row.people.acme.agents.count() == 2
+        else:
+            assert_outside(row, as_row, answer, ask(as_row, row, client, uid=new_uuid7(utc_now())))
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row["manufacturer"] == "own"], ids=name_of)
+def test_manufacturer_sees_only_what_his_models_did(row: dict[str, Any], as_row: World) -> None:
+    client = signed_in(as_row.unassigned)
+    unknown = ask(as_row, row, client, uid=new_uuid7(utc_now()))
+    assert_outside(row, as_row, ask(as_row, row, client), unknown)
+
+
+@matrix
+def test_keys_of_the_agent(row: dict[str, Any], as_row: World) -> None:
+    assert_cell(row["agent"], ask(as_row, row, Client(), as_row.people.ada_agent.headers))
+    scopes = tuple(scope for scope in ALL_SCOPES if scope != row["scope"])
+    bare = machine(as_row.people.acme, "bare-bot", scopes)
+    answer = ask(as_row, row, Client(), bare.headers)
+    if row["scope"] is None:
+        assert_cell(row["agent"], answer)
+    elif row["anonymous"] == "-":
+        assert_refused(answer, "scope_missing")
+    else:
+        assert_cell(row["anonymous"], answer)
+
+
+@matrix
+def test_key_of_another_organisation(row: dict[str, Any], as_row: World) -> None:
+    headers = as_row.people.eve_agent.headers
+    answer = ask(as_row, row, Client(), headers)
+    if row["foreign"] == "open":
+        assert_done(answer)
+    elif row["agent"] == "-":
+        assert_refused(answer, "role_missing")
+    elif row["foreign"] == "none":
+        assert_speaks_for_itself(answer)
+    else:
+        assert_outside(row, as_row, answer, ask(as_row, row, Client(), headers, uid=new_uuid7(utc_now())))
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row["agent"] == "own"], ids=name_of)
+def test_key_of_another_agent_of_the_organisation(row: dict[str, Any], as_row: World) -> None:
+    headers = as_row.colleague.headers
+    answer = ask(as_row, row, Client(), headers)
+    if row["foreign"] == "none":
+        assert_speaks_for_itself(answer)
+    else:
+        assert_outside(row, as_row, answer, ask(as_row, row, Client(), headers, uid=new_uuid7(utc_now())))
+
+
+def assert_speaks_for_itself(answer: Any) -> None:
+    """The statement named Acme's pricing agent."""
+    document = json.loads(answer.content.splitlines()[0])
+    assert answer.status_code in {207, 403}
+    assert document["type"] == "urn:ecp:problem:agent_not_allowed"
+
+
+@pytest.mark.parametrize("who", ["anonymous", "admin", "agent"])
+def test_other_methods_are_nobody_s(who: str, world: World) -> None:
+    client = signed_in(world.staff["admin"]) if who == "admin" else Client()
+    headers = world.people.ada_agent.headers if who == "agent" else {}
+    for name, callback in routes():
+        if getattr(callback, "view_class", None) is None or name in {"schema", "docs"}:
+            continue
+        row = next(row for row in ROWS if row["route"] == name)
+        url = ask(world, row | {"method": "GET"}, Client()).request["PATH_INFO"]
+        for method in {*METHODS, "OPTIONS", "TRACE"} - methods_of(callback):
+            answer = client.generic(method, url, **headers)
+            assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed"), (method, url)
+
+
+def test_console_shows_strangers_the_way_in_and_nothing_else(world: World) -> None:
+    del world
+
+    def walk(resolver: Any, before: str) -> Iterator[str]:
+        for pattern in resolver.url_patterns:
+            place = before + str(pattern.pattern)
+            if isinstance(pattern, URLPattern):
+                yield place
+            else:
+                yield from walk(pattern, place)
+
+    pages = [place for place in walk(get_resolver(), "") if place.startswith("console/")]
+    assert len(pages) > 40
+    for place in pages:
+        if any(sign in place for sign in "^$"):
+            continue
+        for part in ("<path:content_type_id>", "<path:object_id>", "<id>"):
+            place = place.replace(part, "1")  # noqa: PLW2901 - filled in one after the other
+        answer = Client().get(f"/{place}")
+        if place == "console/login/":
+            assert answer.status_code == 200
+        else:
+            assert answer.status_code == 302, place
+            assert answer.headers["Location"].startswith(("/console/login/", "/console/")), place
