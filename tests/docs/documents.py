@@ -6,8 +6,13 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROJECT = Path(__file__).resolve().parents[2]
+OURS = ("ecp_project", "ledger", "advisory", "firewall", "consortium")
 _FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 
@@ -34,6 +39,12 @@ class Section:
 def documents() -> list[Path]:
     """Every Markdown file that readers are pointed to."""
     return sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
+
+
+def every_text() -> Iterator[tuple[str, str]]:
+    """Name and text of every document."""
+    for file in documents():
+        yield str(file.relative_to(PROJECT)), file.read_text(encoding="utf-8")
 
 
 @cache
