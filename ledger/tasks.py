@@ -11,6 +11,7 @@ from ecp_project.celery import app
 from ecp_project.kernel.clock import utc_now
 from ledger.models import Log
 from ledger.services import projections
+from ledger.services.erasure_run import erasure_run
 from ledger.services.verification_runs import verification_request, verification_step
 
 # Hours of UTC, when little else runs. A hint that nobody took in time is worth nothing; the next one follows.
@@ -29,6 +30,11 @@ app.conf.beat_schedule.update({
         "task": "ledger.verification_step",
         "schedule": 15.0,
         "options": {"expires": 30},
+    },
+    "ledger.erasure_run": {
+        "task": "ledger.erasure_run",
+        "schedule": crontab(hour="3", minute="0"),
+        "options": {"expires": 3_600},
     },
 })  # fmt: skip
 ROUNDS = 20  # slices in one task, so that it stays well below the broker's visibility timeout
@@ -55,3 +61,9 @@ def step_verification() -> None:
     began = time.monotonic()
     while time.monotonic() - began < STEP_S and verification_step(now=utc_now()) is not None:
         pass
+
+
+@shared_task(name="ledger.erasure_run")
+def run_erasures() -> None:
+    """Once a day, so that requests of several people are carried out together."""
+    erasure_run(now=utc_now())

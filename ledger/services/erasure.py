@@ -56,7 +56,7 @@ def erase_subject(*, log: Log, handle: str, basis: str, actor: str, now: datetim
             .order_by("uid", "ptr")
             .values_list("uid", "ptr")
         )
-        receipts = _erase(log, parts, basis=basis, actor=actor, now=now)
+        _, receipts = erase_parts(log, parts, basis=basis, actor=actor, requested_at=now, now=now)
         SubjectKey.objects.filter(id__in=keys).delete()
         transaction.on_commit(forget_keys)
     return receipts
@@ -69,7 +69,7 @@ def erase_decision(*, log: Log, uid: UUID, basis: str, actor: str, now: datetime
         keys = set(rows.values_list("subject_key_id", flat=True))
         parts = list(rows.order_by("uid", "ptr").values_list("uid", "ptr"))
         list(SubjectKey.objects.select_for_update().filter(id__in=keys).values_list("id", flat=True))
-        receipts = _erase(log, parts, basis=basis, actor=actor, now=now)
+        _, receipts = erase_parts(log, parts, basis=basis, actor=actor, requested_at=now, now=now)
         used = set(
             SealedPart.objects.filter(subject_key_id__in=keys).values_list("subject_key_id", flat=True)
         )
@@ -78,10 +78,19 @@ def erase_decision(*, log: Log, uid: UUID, basis: str, actor: str, now: datetime
     return receipts
 
 
-def _erase(
-    log: Log, parts: Sequence[tuple[UUID, str]], *, basis: str, actor: str, now: datetime
-) -> list[Receipt]:
-    """Rows first, the entries (and with them the head's lock) last."""
+def erase_parts(
+    log: Log,
+    parts: Sequence[tuple[UUID, str]],
+    *,
+    basis: str,
+    actor: str,
+    requested_at: datetime,
+    now: datetime,
+) -> tuple[str, list[Receipt]]:
+    """Id of the run and its entries, inside the caller's transaction. The caller sees to the keys.
+
+    Rows first, the entries (and with them the head's lock) last.
+    """
     uids = {uid for uid, _ in parts}
     Submission.objects.filter(log=log, uid__in=uids).delete()
     for uid, ptr in parts:
@@ -97,11 +106,11 @@ def _erase(
             ts=now,
             actor=actor,
             basis=basis,
-            requested_at=now,
+            requested_at=requested_at,
             run=run,
             part=number + 1,
             of=total,
             parts=[(str(uid), ptr) for uid, ptr in chunk],
         )
         receipts.append(ledger.append_statement(stmt, now=now))
-    return receipts
+    return run, receipts
