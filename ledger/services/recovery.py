@@ -33,7 +33,6 @@ from ledger.services.sealing import forget_keys
 from ledger.services.standing import Standing, log_size, standing_of, tree_of
 from ledger.services.succession import Succession, loss_accept
 from ledger.services.verification import verifier_at
-from ledger.sinks import sinks_of
 from ledger.sinks import Sink, sinks_of
 
 if TYPE_CHECKING:

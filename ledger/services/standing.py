@@ -14,7 +14,6 @@ from ledger.models import POSITIONS_PER_LOG, Entry, Log
 from ledger.selectors.proofs import newest_checkpoint
 from ledger.services.verification import verify_log
 from ledger.sinks import sinks_of
-from ledger.sinks import sinks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
