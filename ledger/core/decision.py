@@ -269,11 +269,22 @@ def _commit(uid: str, sealed: dict[str, Any], random_bytes: Callable[[int], byte
 _MIN_DISTINCT_LETTERS = 5
 # Above this code point lie scripts that set no blanks between words.
 _LAST_SPACED_SCRIPT = "\u058f"
-_LOOKS_PERSONAL = {
-    "an e-mail address": re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{1,255}"),
-    "a phone number": re.compile(r"(?<![\w.])(?:\+|0)[0-9](?:[ ()/.-]{0,3}[0-9]){6,14}(?![0-9])"),
-    "an IBAN": re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"),
-}
+# What it is, its pattern, a sign that it cannot lack, the fewest digits it has.
+_LOOKS_PERSONAL = (
+    ("an e-mail address", re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{1,255}"), "@", 0),
+    ("a phone number", re.compile(r"(?<![\w.])(?:\+|0)[0-9](?:[ ()/.-]{0,3}[0-9]){6,14}(?![0-9])"), "", 7),
+    ("an IBAN", re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"), "", 8),
+)
+
+
+def _has_few_letters(text: str) -> bool:
+    seen: set[str] = set()
+    for character in text:
+        if character.isalpha():
+            seen.add(character.casefold())
+            if len(seen) == _MIN_DISTINCT_LETTERS:
+                return False
+    return True
 
 
 def lint(record: DecisionRecord, policy: ContextPolicy | None = None) -> list[str]:
@@ -282,12 +293,14 @@ def lint(record: DecisionRecord, policy: ContextPolicy | None = None) -> list[st
     warnings = []
     if len(text.split()) == 1 and max(text) <= _LAST_SPACED_SCRIPT:
         warnings.append("explanation is a single word")
-    if len({letter for letter in text.casefold() if letter.isalpha()}) < _MIN_DISTINCT_LETTERS:
+    if _has_few_letters(text):
         warnings.append(f"explanation has fewer than {_MIN_DISTINCT_LETTERS} distinct letters")
+    # Every append pays for this, and a pattern costs more than counting what it cannot do without.
+    digits = sum(map(text.count, "0123456789"))
     warnings += [
         f"explanation seems to hold {what}; it is public and permanent"
-        for what, pattern in _LOOKS_PERSONAL.items()
-        if pattern.search(text)
+        for what, pattern, sign, least_digits in _LOOKS_PERSONAL
+        if digits >= least_digits and sign in text and pattern.search(text)
     ]
     if record.context is not None and policy is not None:
         warnings += [
