@@ -1,127 +1,324 @@
-"""What the console pages read: always within the memberships of the person who asks."""
+"""What the console's lists read: always within the memberships of the person who asks, always by key."""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import Q, QuerySet
+from django.db import OperationalError, connection, transaction
+from django.db.models import OuterRef, Q, Subquery
+from psycopg.errors import QueryCanceled
 
-from ecp_project.kernel.errors import BadRequest, NotFound
+from ecp_project.kernel.errors import BadRequest, Invalid, NotFound
 from ledger.core.columns import DECISION
-from ledger.core.entry import parse_entry, stmt_digest
-from ledger.models import POSITIONS_PER_LOG, Entry, Log, Membership, Role
-from ledger.selectors.entries import annotations_of
-from ledger.selectors.proofs import newest_checkpoint
+from ledger.core.entry import EntrySyntax, parse_entry
+from ledger.core.statement import registered
+from ledger.models import POSITIONS_PER_LOG, Agent, Checkpoint, Cursor, Entry, Log, Membership, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from django.db.models import QuerySet
 
 PAGE = 50
+MAX_Q = 512
 OPENERS = frozenset({Role.AUDITOR, Role.OPERATOR})
+LIMIT_TIME_SQL = "SET LOCAL statement_timeout = '2s'"
+AGENTS_OFFERED = 200
+LATE = timedelta(minutes=5)
+ZONES = ("manufacturer", "operator", "uncertain")
+LEVELS = ("low", "medium", "high")
+# What a list takes from its address, in the order in which it shows the filters.
+FILTERS = ("q", "agent", "kind", "zone", "level", "bypassed", "since", "until")
+PARAMETERS = frozenset({"log", *FILTERS, "before", "after", "as_of"})
+_SEARCHED = ("q", "zone", "level", "bypassed")  # answered by the search projection, which may lag
+SEARCH_CURSOR = "search"  # the name under which the projection keeps its place
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_NUMBER = re.compile(r"[0-9]{1,16}")
+_LEAF_HASH = re.compile(r"[0-9a-f]{64}")
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?Z?)?"
+)
+
+# Received times never run backwards along a log, so halving finds the first entry of an instant; done by the
+# server that is one query instead of twenty for each bound.
+FIRST_AT_SQL = """
+WITH RECURSIVE halving(at, low, high) AS (
+    SELECT given.at, 0::bigint, %(size)s::bigint FROM unnest(%(instants)s::timestamptz[]) AS given(at)
+    UNION ALL
+    SELECT h.at,
+           CASE WHEN e.rcvd < h.at THEN m.middle + 1 ELSE h.low END,
+           CASE WHEN e.rcvd < h.at THEN h.high ELSE m.middle END
+    FROM halving h
+    CROSS JOIN LATERAL (SELECT (h.low + h.high) / 2 AS middle) m
+    JOIN ledger_entry e ON e.id = %(base)s + m.middle
+    WHERE h.low < h.high
+)
+SELECT DISTINCT ON (at) at, low FROM halving ORDER BY at, high - low
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
     """A signed-in person's memberships.
 
-    Organisation id -> role, and for manufacturers the agents assigned.
+    Organisation id -> role, the pseudonym that stands for the person on its log, and for manufacturers the
+    slugs of the agents assigned.
     """
 
     roles: dict[int, str]
     agents: dict[int, frozenset[str]]
+    pseudonyms: dict[int, UUID]
 
     def may_open(self, organisation_id: int) -> bool:
         return self.roles.get(organisation_id) in OPENERS
+
+    def organisations_as(self, *roles: str) -> frozenset[int]:
+        return frozenset(id_ for id_, role in self.roles.items() if role in roles)
 
 
 def viewer_of(user: Any) -> Viewer:
     roles: dict[int, str] = {}
     agents: dict[int, frozenset[str]] = {}
-    for membership in Membership.objects.filter(user_id=user.pk).prefetch_related("agents"):
+    pseudonyms: dict[int, UUID] = {}
+    for membership in Membership.objects.filter(user_id=user.pk):
         roles[membership.organisation_id] = membership.role
+        pseudonyms[membership.organisation_id] = membership.pseudonym
         if membership.role == Role.MANUFACTURER:
-            agents[membership.organisation_id] = frozenset(agent.slug for agent in membership.agents.all())
-    return Viewer(roles, agents)
+            # A name says nothing across organisations, so only agents of this one count.
+            own = membership.agents.filter(organisation_id=membership.organisation_id)
+            agents[membership.organisation_id] = frozenset(own.values_list("slug", flat=True))
+    return Viewer(roles, agents, pseudonyms)
 
 
-def logs_for(viewer: Viewer) -> list[Log]:
-    rows = Log.objects.filter(organisation_id__in=viewer.roles).select_related("organisation", "head")
-    return list(rows.order_by("id"))
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """A log with what its pages need: entries signed, entries that the search knows, agents to choose."""
+
+    log: Log
+    signed_size: int
+    searched_size: int
+    agents: Sequence[str]
 
 
-def visible(viewer: Viewer, log: Log, *, only_decisions: bool) -> QuerySet[Entry]:
-    rows: QuerySet[Entry] = Entry.objects.filter(log_id=log.id)
-    if only_decisions:
-        rows = rows.filter(kind=DECISION)
-    if log.organisation_id in viewer.agents:
-        rows = rows.filter(agent__in=viewer.agents[log.organisation_id])
-    return rows
+def logs_for(viewer: Viewer) -> list[LogState]:
+    checkpoints = Checkpoint.objects.filter(log_id=OuterRef("pk")).order_by("-size").values("size")[:1]
+    cursors = Cursor.objects.filter(log_id=OuterRef("pk"), name=SEARCH_CURSOR).values("next_seq")
+    agents = Agent.objects.filter(organisation_id=OuterRef("organisation_id")).order_by("slug")
+    rows = (
+        Log.objects.filter(organisation_id__in=viewer.roles)
+        .select_related("organisation", "head")
+        .annotate(
+            signed_size=Subquery(checkpoints),
+            searched_size=Subquery(cursors),
+            agents=ArraySubquery(agents.values("slug")[:AGENTS_OFFERED]),
+        )
+    )
+    return [
+        LogState(row, row.signed_size or 0, row.searched_size or 0, _offered(viewer, row))
+        for row in rows.order_by("id")
+    ]
+
+
+def _offered(viewer: Viewer, row: Any) -> list[str]:
+    assigned = viewer.agents.get(row.organisation_id)
+    return row.agents if assigned is None else sorted(assigned)
+
+
+def visible(viewer: Viewer, rows: QuerySet[Entry]) -> QuerySet[Entry]:
+    """Those of `rows` that the person may see: own organisations, and assigned agents for manufacturers."""
+    seen = Q()
+    whole = [id_ for id_ in viewer.roles if id_ not in viewer.agents]
+    if whole:
+        seen |= Q(log_id__in=Log.objects.filter(organisation_id__in=whole).values("id"))
+    for organisation_id, slugs in viewer.agents.items():
+        seen |= Q(
+            log_id__in=Log.objects.filter(organisation_id=organisation_id).values("id"), agent__in=slugs
+        )
+    return rows.filter(seen) if seen else rows.none()
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a list, read from the bytes."""
+    """One line of a list. `what` and `text` are read from the bytes; None when they are no entry any more."""
 
     entry: Entry
-    text: str
+    what: str
+    text: str | None
     is_signed: bool
+
+    @property
+    def is_late(self) -> bool:
+        """Recorded so long after it was decided that both times should be seen."""
+        return abs(self.entry.rcvd - self.entry.ts) > LATE
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
+    """Rows newest first; `older` and `newer` are the parameters of the neighbouring pages.
+
+    `behind` tells how many entries the search does not know yet; 0 where nothing was searched.
+    """
+
     log: Log
     logs: Sequence[Log]
     rows: Sequence[Row]
-    q: str
+    filters: Mapping[str, str]
     as_of: int
-    older: int | None
-    newer: int | None
+    older: dict[str, int] | None
+    newer: dict[str, int] | None
+    behind: int
+    agents: Sequence[str]
+    kinds: Sequence[str]
 
 
-def entry_list(*, viewer: Viewer, parameters: dict[str, str], only_decisions: bool) -> Page:
-    """A page of a log, newest first, by key: no count, no offset. 400 for parameters of no list."""
-    logs = logs_for(viewer)
-    log = next((log for log in logs if parameters.get("log") in {None, log.slug}), None)
-    if log is None:
+def log_state(viewer: Viewer, slug: str) -> tuple[LogState, list[Log]]:
+    """The log of this slug, or the first, and all that the person can choose from."""
+    states = logs_for(viewer)
+    found = next((state for state in states if slug in {"", state.log.slug}), None)
+    if found is None:
         raise NotFound("not_found", "there is no such log")
-    base = log.id * POSITIONS_PER_LOG
-    before, after = (_entry_id(parameters, name, base) for name in ("before", "after"))
-    as_of = _number(parameters, "as_of", log.head.size)
-    if as_of > log.head.size or (before is not None and after is not None):
+    return found, [state.log for state in states]
+
+
+def entry_list(*, viewer: Viewer, parameters: Mapping[str, str], only_decisions: bool) -> Page:
+    """A page of a log by key: no count, no offset. 400 for what no list takes, 422 when it takes too long."""
+    unknown = sorted(set(parameters) - PARAMETERS)
+    if unknown:
+        raise BadRequest("unknown_key", f"{unknown[0][:64]} is no parameter of this list")
+    state, logs = log_state(viewer, parameters.get("log", ""))
+    log, size = state.log, state.log.head.size
+    filters = {name: parameters[name].strip() for name in FILTERS if parameters.get(name, "").strip()}
+    if only_decisions and "kind" in filters:
+        raise BadRequest("bad_value", "this list holds decisions only; see the list of all entries")
+    as_of = _number(parameters, "as_of", size)
+    before, after = (_position(parameters, name, log) for name in ("before", "after"))
+    if as_of > size or (before is not None and after is not None):
         raise BadRequest("invalid_cursor", "these page parameters belong to no page of this list")
-    rows = visible(viewer, log, only_decisions=only_decisions).filter(id__lt=base + as_of)
-    q = parameters.get("q", "").strip()[:512]
-    if q:
-        words = SearchQuery(q, search_type="websearch", config="simple")
-        rows = rows.filter(Q(search__explanation=words) | Q(agent=q))
+
+    is_searched = any(name in filters for name in _SEARCHED)
+    rows: QuerySet[Entry] = Entry.objects.filter(log_id=log.id)
+    if log.organisation_id in viewer.agents:
+        rows = rows.filter(agent__in=viewer.agents[log.organisation_id])
+    if only_decisions:
+        rows = rows.filter(kind=DECISION)
+    # Agent and kind have indexes that end in `seq`; the primary key and the projection's end in the id.
+    by_seq = not is_searched and (only_decisions or "agent" in filters or "kind" in filters)
+    rows = _narrowed(rows, filters)
+    low, high = _received_between(log, filters, as_of)
     if after is not None:
-        found = list(rows.filter(id__gt=after).order_by("id")[: PAGE + 1])
-        has_more, found = len(found) > PAGE, found[:PAGE][::-1]
-        older, newer = (found[-1].id if found else None), (found[0].id if has_more and found else None)
-    else:
-        if before is not None:
-            rows = rows.filter(id__lt=before)
-        found = list(rows.order_by("-id")[: PAGE + 1])
-        has_more, found = len(found) > PAGE, found[:PAGE]
-        older, newer = (
-            (found[-1].id if has_more else None),
-            (found[0].id if before is not None and found else None),
-        )
-    signed = newest_checkpoint(log.id)
-    signed_size = signed.size if signed else 0
-    shown = [
-        Row(entry, headline(parse_entry(bytes(entry.entry)).stmt), entry.seq < signed_size) for entry in found
-    ]
-    return Page(log, logs, shown, q, as_of, older, newer)
+        low = max(low, after + 1)
+    elif before is not None:
+        high = min(high, before)
+    rows = _between(rows, log, low, high, by_seq=by_seq, is_searched=is_searched)
+    order = "seq" if by_seq else "id"
+    rows = rows.order_by(order if after is not None else f"-{order}")[: PAGE + 1]
+    found = _in_time(rows) if is_searched else list(rows)  # without a search an index gives the page in order
+    has_more, found = len(found) > PAGE, found[:PAGE]
+    if after is not None:
+        found.reverse()
+    has_older, has_newer = (True, has_more) if after is not None else (has_more, before is not None)
+    return Page(
+        log=log,
+        logs=logs,
+        rows=[_row(entry, state.signed_size) for entry in found],
+        filters=filters,
+        as_of=as_of,
+        older={"before": found[-1].id, "as_of": as_of} if found and has_older else None,
+        newer={"after": found[0].id, "as_of": as_of} if found and has_newer else None,
+        behind=max(0, size - state.searched_size) if is_searched else 0,
+        agents=state.agents,
+        kinds=() if only_decisions else [kind.v for kind in registered()],
+    )
 
 
-def headline(stmt: dict[str, Any]) -> str:
+def _narrowed(rows: QuerySet[Entry], filters: Mapping[str, str]) -> QuerySet[Entry]:
+    """Only text and choices here; times become positions."""
+    for name in filters:
+        if "\0" in filters[name] or len(filters[name]) > MAX_Q:
+            raise BadRequest("bad_value", f"{name} has more than {MAX_Q} characters, or a zero byte")
+    if "agent" in filters:
+        rows = rows.filter(agent=filters["agent"])
+    if "kind" in filters:
+        rows = rows.filter(kind=filters["kind"])
+    if "zone" in filters:
+        rows = rows.filter(search__zone=_choice(filters, "zone", ZONES))
+    if "level" in filters:
+        rows = rows.filter(search__level=_choice(filters, "level", LEVELS))
+    if "bypassed" in filters:
+        rows = rows.filter(search__bypassed=_choice(filters, "bypassed", ("true", "false")) == "true")
+    if "q" in filters:
+        words = SearchQuery(filters["q"], search_type="websearch", config="simple")
+        rows = rows.filter(search__explanation=words)
+    return rows
+
+
+def _between(
+    rows: QuerySet[Entry], log: Log, low: int, high: int, *, by_seq: bool, is_searched: bool
+) -> QuerySet[Entry]:
+    """Positions [low, high). A range is not carried over a join, so a search names it for both tables."""
+    if by_seq:
+        return rows.filter(seq__gte=low, seq__lt=high)
+    first, end = (log.id * POSITIONS_PER_LOG + seq for seq in (low, high))
+    if is_searched:
+        rows = rows.filter(search__entry_id__gte=first, search__entry_id__lt=end)
+    return rows.filter(id__gte=first, id__lt=end)
+
+
+def _in_time(rows: QuerySet[Entry]) -> list[Entry]:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(LIMIT_TIME_SQL)
+            return list(rows)
+    except OperationalError as error:
+        if isinstance(error.__cause__, QueryCanceled):
+            raise Invalid(
+                "query_too_expensive", "This takes longer than two seconds; add a time range or an agent."
+            ) from error
+        raise
+
+
+def _received_between(log: Log, filters: Mapping[str, str], as_of: int) -> tuple[int, int]:
+    """Positions [low, high) that were received from `since` on and before `until`."""
+    given = {name: _instant(filters, name) for name in ("since", "until") if name in filters}
+    if not given:
+        return 0, as_of
+    values: dict[str, Any] = {
+        "size": as_of,
+        "base": log.id * POSITIONS_PER_LOG,
+        "instants": list(set(given.values())),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(FIRST_AT_SQL, values)
+        first_at = dict(cursor.fetchall())
+    low = first_at[given["since"]] if "since" in given else 0
+    return low, first_at[given["until"]] if "until" in given else as_of
+
+
+def _row(entry: Entry, signed_size: int) -> Row:
+    is_signed = entry.seq < signed_size
+    try:
+        stmt = parse_entry(bytes(entry.entry)).stmt
+    except EntrySyntax:
+        return Row(entry, entry.kind, None, is_signed)
+    return Row(entry, kind_in_words(entry.kind, stmt), headline(stmt), is_signed)
+
+
+def kind_in_words(v: str, stmt: Mapping[str, Any]) -> str:
+    """What an entry is, as the pages call it: a decision's action, `outcome: success` for an annotation."""
+    if v == DECISION:
+        return str(stmt.get("action", v))
+    if v == "ecp.annotation/1":
+        return ": ".join(str(stmt[name]) for name in ("kind", "status") if name in stmt)
+    return v
+
+
+def headline(stmt: Mapping[str, Any]) -> str:
     """What an entry says in one line, whatever its kind."""
     for name in ("explanation", "text", "reason", "action", "event", "basis"):
         if isinstance(stmt.get(name), str):
@@ -129,76 +326,51 @@ def headline(stmt: dict[str, Any]) -> str:
     return ""
 
 
-def _number(parameters: dict[str, str], name: str, default: int) -> int:
+def _choice(filters: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:
+    if filters[name] not in allowed:
+        raise BadRequest("bad_value", f"{name} is one of: {', '.join(allowed)}")
+    return filters[name]
+
+
+def _instant(filters: Mapping[str, str], name: str) -> datetime:
+    text = filters[name]
+    try:
+        if _INSTANT.fullmatch(text):
+            return datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    raise BadRequest("bad_value", f"{name} is a day or an instant in UTC: 2026-03-31 or 2026-03-31T12:00")
+
+
+def _number(parameters: Mapping[str, str], name: str, default: int) -> int:
     text = parameters.get(name)
     if text is None:
         return default
-    if not re.fullmatch(r"[0-9]{1,16}", text):
+    if not _NUMBER.fullmatch(text):
         raise BadRequest("invalid_cursor", f"{name} is no number")
     return int(text)
 
 
-def _entry_id(parameters: dict[str, str], name: str, base: int) -> int | None:
+def _position(parameters: Mapping[str, str], name: str, log: Log) -> int | None:
+    """Position in this log, given as an entry's id, which no other log has."""
     if name not in parameters:
         return None
-    value = _number(parameters, name, 0)
-    if not base <= value <= base + POSITIONS_PER_LOG:
+    seq = _number(parameters, name, 0) - log.id * POSITIONS_PER_LOG
+    if not 0 <= seq <= POSITIONS_PER_LOG:
         raise BadRequest("invalid_cursor", f"{name} is no position of this log")
-    return value
+    return seq
 
 
-def direct_hit(*, viewer: Viewer, text: str, log: Log) -> Entry | None:
-    """The record behind a UUID or a position typed into the search box."""
-    rows = visible(viewer, log, only_decisions=False)
+def direct_hit(*, viewer: Viewer, text: str, slug: str) -> Entry | None:
+    """The entry that a record id, a leaf hash or a position of the log names; None for other text."""
+    text = text.strip().lower()
     if _UUID.fullmatch(text):
-        return rows.filter(uid=UUID(text)).first()
-    if re.fullmatch(r"[0-9]{1,12}", text):
-        return rows.filter(id=log.id * POSITIONS_PER_LOG + int(text)).first()
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """All that the record page shows, except the private values and the ticks."""
-
-    entry: Entry
-    stmt: dict[str, Any]
-    raw: str
-    stmt_digest: str
-    summary: Sequence[tuple[str, str]]
-    timeline: Sequence[tuple[Entry, str, dict[str, Any]]]
-    sealed: Sequence[str]
-
-
-def record_of(*, viewer: Viewer, entry_id: int) -> Record:
-    entry = Entry.objects.filter(id=entry_id).select_related("log", "log__organisation").first()
-    if entry is None or entry.log.organisation_id not in viewer.roles:
-        raise NotFound("not_found", "there is no such record")
-    assigned = viewer.agents.get(entry.log.organisation_id)
-    if assigned is not None and entry.agent not in assigned:
-        raise NotFound("not_found", "there is no such record")
-    parsed = parse_entry(bytes(entry.entry))
-    stmt = parsed.stmt
-    timeline = []
-    for row in annotations_of(log_id=entry.log_id, uid=entry.uid):
-        said = parse_entry(bytes(row.entry)).stmt
-        timeline.append((row, headline(said), said))
-    return Record(
-        entry,
-        stmt,
-        parsed.raw.decode(),
-        stmt_digest(parsed.stmt_raw),
-        [(name, _plain(value)) for name, value in stmt.get("context_summary", {}).items()],
-        timeline,
-        [part["ptr"] for part in stmt.get("sealed", [])],
-    )
-
-
-def _plain(value: Any) -> str:
-    """A summary value for people: what is sealed is called sealed, sizes are spelt out."""
-    if isinstance(value, dict):
-        if value == {"sealed": True}:
-            return "sealed"
-        (name, size), *_ = value.items()
-        return f"{size} {name}"
-    return value if isinstance(value, str) else json.dumps(value)
+        rows = Entry.objects.filter(uid=UUID(text))
+    elif _LEAF_HASH.fullmatch(text):
+        rows = Entry.objects.filter(leaf_hash=bytes.fromhex(text))
+    elif re.fullmatch(r"[0-9]{1,12}", text):
+        state, _ = log_state(viewer, slug)
+        rows = Entry.objects.filter(id=state.log.id * POSITIONS_PER_LOG + int(text))
+    else:
+        return None
+    return visible(viewer, rows).order_by("id").first()

@@ -1,35 +1,44 @@
-"""Four ticks for one entry: leaf, chain, path, signature (CONSOLE section 6)."""
+"""Four ticks for one entry: leaf, chain, path, signature (CONSOLE section 6); and its agent's signatures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from django.conf import settings
 
-from ledger.core.entry import EntrySyntax, genesis, leaf_hash, parse_entry
+from ecp_project.kernel.signing import verify
+from ledger.core.entry import EntrySyntax, genesis, leaf_hash, parse_entry, signed_message
 from ledger.core.merkle import ProofInvalid, inclusion_proof, verify_inclusion
 from ledger.core.note import open_checkpoint
 from ledger.keys import verifiers
-from ledger.models import Entry
+from ledger.models import AgentKey, Entry
 from ledger.selectors.proofs import newest_checkpoint, reader
 
+if TYPE_CHECKING:
+    from ledger.core.entry import Entry as ParsedEntry
+    from ledger.selectors.proofs import SignedSize
+
 State = Literal["pass", "fail", "pending", "unavailable"]
+Verdict = Literal["verified", "pending", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
+    """One check: what was computed and what was expected; `detail` says what a failure means."""
+
     name: str
     state: State
     got: str
     want: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryVerdict:
     """`verified`, `pending` (not under a checkpoint yet) or `failed`, with the checks behind it."""
 
-    verdict: Literal["verified", "pending", "failed"]
+    verdict: Verdict
     checks: tuple[Tick, ...]
     checkpoint_size: int
 
@@ -38,60 +47,124 @@ def entry_verdict(entry: Entry) -> EntryVerdict:
     """Recompute everything from stored bytes; nothing is taken from a cache."""
     raw = bytes(entry.entry)
     leaf = leaf_hash(raw)
-    stored = bytes(entry.leaf_hash)
-    checks = [
-        Tick("Leaf", "pass" if leaf == stored else "fail", leaf.hex(), stored.hex()),
-        _chain(entry, raw),
-    ]
+    try:
+        parsed, fault = parse_entry(raw), ""
+    except EntrySyntax as error:
+        parsed, fault = None, str(error)
     signed = newest_checkpoint(entry.log_id)
-    if signed is None or signed.size <= entry.seq:
-        size = signed.size if signed else 0
-        checks += [
-            Tick(name, "pending", f"newest checkpoint covers {size} entries", f"more than {entry.seq}")
-            for name in ("Path", "Signature")
-        ]
-    else:
-        size = signed.size
-        hashes = inclusion_proof(entry.seq, size, reader(entry.log_id, size))
-        try:
-            verify_inclusion(index=entry.seq, size=size, leaf=leaf, proof=hashes, root=signed.root)
-            checks.append(Tick("Path", "pass", signed.root.hex(), signed.root.hex()))
-        except ProofInvalid:
-            checks.append(Tick("Path", "fail", "the path does not lead to the root", signed.root.hex()))
-        checks.append(_signature(entry, signed.note, signed.root, size))
+    checks = (
+        _leaf(entry, leaf),
+        _chain(entry, parsed, fault),
+        _path(entry, leaf, signed),
+        _signature(entry, signed),
+        *_agent_signatures(entry, parsed),
+    )
     states = {check.state for check in checks}
-    verdict: Literal["verified", "pending", "failed"] = "verified"
+    verdict: Verdict = "verified"
     if "fail" in states:
         verdict = "failed"
     elif states & {"pending", "unavailable"}:
         verdict = "pending"
-    return EntryVerdict(verdict, tuple(checks), size)
+    return EntryVerdict(verdict, checks, signed.size if signed else 0)
 
 
-def _chain(entry: Entry, raw: bytes) -> Tick:
+def _tick(name: str, *, passes: bool, got: str, want: str, detail: str) -> Tick:
+    return Tick(name, "pass", got, want) if passes else Tick(name, "fail", got, want, detail)
+
+
+def _leaf(entry: Entry, leaf: bytes) -> Tick:
+    stored = bytes(entry.leaf_hash)
+    return _tick(
+        "Leaf",
+        passes=leaf == stored,
+        got=leaf.hex(),
+        want=stored.hex(),
+        detail="the stored bytes are not those that were hashed when the entry was recorded",
+    )
+
+
+def _chain(entry: Entry, parsed: ParsedEntry | None, fault: str) -> Tick:
     if entry.seq == 0:
         want = genesis(entry.log.origin)
     else:
         before = Entry.objects.filter(id=entry.id - 1).values_list("entry", flat=True).first()
         if before is None:
-            return Tick("Chain", "fail", "the entry before is missing", f"position {entry.seq - 1}")
+            return Tick(
+                "Chain", "fail", "", f"entry {entry.seq - 1}", f"the entry at {entry.seq - 1} is missing"
+            )
         want = leaf_hash(bytes(before))
+    if parsed is None:
+        return Tick("Chain", "fail", "", want.hex(), f"the stored bytes are no entry: {fault}")
+    return _tick(
+        "Chain",
+        passes=parsed.prev == want,
+        got=parsed.prev.hex(),
+        want=want.hex(),
+        detail="this entry does not follow the entry that is stored before it",
+    )
+
+
+def _not_covered(name: str, entry: Entry, signed: SignedSize | None) -> Tick:
+    covered = (
+        f"the newest checkpoint covers {signed.size} entries" if signed else "there is no checkpoint yet"
+    )
+    return Tick(name, "pending", covered, f"a checkpoint over more than {entry.seq} entries")
+
+
+def _path(entry: Entry, leaf: bytes, signed: SignedSize | None) -> Tick:
+    if signed is None or signed.size <= entry.seq:
+        return _not_covered("Path", entry, signed)
+    root = signed.root.hex()
     try:
-        got = parse_entry(raw).prev
-    except EntrySyntax as error:
-        return Tick("Chain", "fail", str(error), want.hex())
-    return Tick("Chain", "pass" if got == want else "fail", got.hex(), want.hex())
+        hashes = inclusion_proof(entry.seq, signed.size, reader(entry.log_id, signed.size))
+        verify_inclusion(index=entry.seq, size=signed.size, leaf=leaf, proof=hashes, root=signed.root)
+    except ProofInvalid as error:
+        return Tick("Path", "fail", "another root", root, str(error))
+    return Tick("Path", "pass", root, root)
 
 
-def _signature(entry: Entry, note: str, root: bytes, size: int) -> Tick:
+def _signature(entry: Entry, signed: SignedSize | None) -> Tick:
+    if signed is None or signed.size <= entry.seq:
+        return _not_covered("Signature", entry, signed)
     keys = verifiers(settings.ECP_LOG_PUBLIC_KEYS, entry.log.origin)
     if not keys:
         return Tick("Signature", "unavailable", "no ledger key is configured", "ECP_LOG_PUBLIC_KEYS")
+    want = f"root {signed.root.hex()} over {signed.size} entries"
     for key in reversed(keys):
         try:
-            checkpoint = open_checkpoint(note, key)
+            found = open_checkpoint(signed.note, key)
         except ProofInvalid:
             continue
-        is_same = (checkpoint.origin, checkpoint.size, checkpoint.root) == (entry.log.origin, size, root)
-        return Tick("Signature", "pass" if is_same else "fail", f"size {checkpoint.size}", f"size {size}")
-    return Tick("Signature", "fail", "no configured key verifies the checkpoint", keys[-1].vkey)
+        is_same = (found.origin, found.size, found.root) == (entry.log.origin, signed.size, signed.root)
+        return _tick(
+            "Signature",
+            passes=is_same,
+            got=f"root {found.root.hex()} over {found.size} entries",
+            want=want,
+            detail="the signed checkpoint speaks of another tree than the one stored beside it",
+        )
+    return Tick("Signature", "fail", "no configured key signed this checkpoint", keys[-1].vkey)
+
+
+def _agent_signatures(entry: Entry, parsed: ParsedEntry | None) -> tuple[Tick, ...]:
+    """One tick for each signature that the agent itself put on the statement; most entries have none."""
+    if parsed is None or not parsed.sigs:
+        return ()
+    message = signed_message(entry.log.origin, parsed.stmt_raw)
+    keys = {key.kid: key for key in AgentKey.objects.filter(kid__in=[sig.kid for sig in parsed.sigs])}
+    ticks = []
+    for sig in parsed.sigs:
+        key = keys.get(sig.kid)
+        if key is None:
+            ticks.append(Tick("Agent", "unavailable", "this key is not registered", f"key {sig.kid}"))
+            continue
+        ticks.append(
+            _tick(
+                "Agent",
+                passes=verify(bytes(key.public_key), sig.sig, message),
+                got=f"key {sig.kid}",
+                want=f"key {sig.kid}",
+                detail="the agent's key did not sign these bytes",
+            )
+        )
+    return tuple(ticks)

@@ -1,0 +1,78 @@
+"""What tests of the console share: a signed-in browser without a screen, and entries to look at."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.test import Client
+
+from ecp_project.kernel.clock import utc_now
+from ecp_project.kernel.ids import new_uuid7
+from ledger.models import Entry
+from ledger.services.ingest import ingest
+from ledger.services.projections import project_search
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ledger.models import Log
+
+    Flip = Callable[[Entry, int], None]
+    SuperuserRuns = Callable[[str, str], None]
+
+CONSOLE = "/console/"
+DECISIONS = "/console/ledger/decision/"
+ENTRIES = "/console/ledger/entry/"
+ROLES = ("viewer", "auditor", "operator", "manufacturer", "admin")
+
+
+def signed_in(user: Any) -> Client:
+    browser = Client()
+    browser.force_login(user)
+    return browser
+
+
+def shown(user: Any, path: str, **query: Any) -> str:
+    """HTML of a page that must answer 200."""
+    answer = signed_in(user).get(path, query)
+    assert answer.status_code == 200, (answer.status_code, answer.content[:500])
+    text: str = answer.content.decode()
+    return text
+
+
+def decision(
+    explanation: str = "Lowered the price, as the lamp sells slowly.", **members: Any
+) -> dict[str, Any]:
+    return {
+        "id": new_uuid7(utc_now()),
+        "agent": "pricing-bot",
+        "action": "price.change",
+        "explanation": explanation,
+    } | members
+
+
+def append(log: Log, *documents: dict[str, Any]) -> None:
+    """Decisions and annotations as a file of them would come, in batches."""
+    lines = [json.dumps(document).encode() for document in documents]
+    tally = ingest(log=log, lines=lines, actor="system:test", clock=utc_now)
+    assert not tally.rejects, tally.rejects
+
+
+def record(log: Log, *documents: dict[str, Any]) -> list[Entry]:
+    """Append, and let the search know."""
+    append(log, *documents)
+    while project_search(log_id=log.id):
+        pass
+    uids = [document["id"] for document in documents]
+    found = {str(entry.uid): entry for entry in Entry.objects.filter(log=log, uid__in=uids)}
+    return [found[uid] for uid in uids]
+
+
+def annotation(target: Entry, text: str, **members: Any) -> dict[str, Any]:
+    return {"id": new_uuid7(utc_now()), "target": str(target.uid), "kind": "note", "text": text} | members
+
+
+def record_path(entry: Entry) -> str:
+    page = DECISIONS if entry.action else ENTRIES
+    return f"{page}{entry.id}/change/"
