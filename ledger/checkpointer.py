@@ -47,7 +47,7 @@ FAR_WAIT_S = 10.0  # below the time after which the database cuts an idle transa
 SINK_UNREADABLE = "checkpoint_sink_unreadable"
 STUCK_AFTER_S = 60.0  # far longer than a slice takes
 
-_log = structlog.get_logger()
+_log = structlog.get_logger("ecp.checkpointer")
 
 
 class ReadbackMismatch(Exception):

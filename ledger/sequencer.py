@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 MODE_NOT_TOLD = "mode_not_told"
 MODE_NOT_WRITTEN = "mode_file_not_written"
-_log = structlog.get_logger()
+_log = structlog.get_logger("ecp.sequencer")
 
 FLUSH_ENTRIES = 256
 FLUSH_DELAY_S = 0.010

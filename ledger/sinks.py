@@ -37,7 +37,7 @@ PAUSES_S = (1.0, 2.0, 5.0, 15.0)  # after each failure in a row, the last one ag
 LAST_TRY_S = 3.0
 POLL_S = 0.02
 
-_log = structlog.get_logger()
+_log = structlog.get_logger("ecp.sinks")
 
 
 class Anchor(NamedTuple):

@@ -61,10 +61,12 @@ def _exception(exc_info: Any) -> BaseException | None:
     return exc_info[1] if exc_info else None
 
 
-def render(_logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
+def render(logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
     """Last structlog processor: the line itself, with the leading members in a fixed order."""
     error = _exception(event.pop("exc_info", None))
-    line = {"ts": _now(), "level": level, "event": event.pop("event"), "version": __version__, **event}
+    name = event.pop("logger", None) or getattr(logger, "name", "")
+    line = {"ts": _now(), "level": level, "event": event.pop("event"), "logger": name, "version": __version__}
+    line |= event
     if error is not None:
         line["exception"] = described(error)
     return _encode(line)
@@ -72,6 +74,9 @@ def render(_logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
 
 class _StandardError:
     """Writes to what `sys.stderr` is now, each line in one call."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
 
     def msg(self, line: str) -> None:
         sys.stderr.write(line + "\n")
@@ -102,7 +107,7 @@ def configure_structlog(level: str) -> None:
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=lambda *_args: _StandardError(),
+        logger_factory=_StandardError,
         cache_logger_on_first_use=True,
     )
 

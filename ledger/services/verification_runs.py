@@ -7,10 +7,10 @@ message that is delivered twice costs a slice at most.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from ledger.services.outside import Outside
 
-logger = logging.getLogger("ledger.verification")
+NOT_KEPT = "verification_not_kept"
+_log = structlog.get_logger("ecp.verification")
 SLICE = 512 * TILE_WIDTH  # a few seconds of work; whole tiles, so that the next slice finds the tree so far
 REPEATED_SQL = """
 SELECT b.seq, b.uid FROM ledger_entry b JOIN ledger_entry a
@@ -62,7 +63,7 @@ def verification_run(
         with transaction.atomic():
             _conclude(row, report, clock())
     except DatabaseError as error:  # an auditor's role and a standby only read
-        logger.warning("verification_not_kept", extra={"error": str(error).splitlines()[0]})
+        _log.warning(NOT_KEPT, exc_info=error)
     return report
 
 

@@ -47,7 +47,7 @@ def test_leading_members_are_fixed_and_time_is_utc_in_milliseconds(
 ) -> None:
     structlog.get_logger("test").info("named", b=1, a=2)
     (line,) = lines(capsys)
-    assert list(line) == ["ts", "level", "event", "version", "b", "a"]
+    assert list(line) == ["ts", "level", "event", "logger", "version", "b", "a"]
     assert len(line["ts"]) == len("2026-01-01T00:00:00.000Z")
     assert line["ts"].endswith("Z")
 

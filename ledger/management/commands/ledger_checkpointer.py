@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import structlog
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 INTERVAL_S = 1.0
 RETRY_S = 2.0
-log = logging.getLogger("ledger.checkpointer")
+ROUND_FAILED = "checkpoint_round_failed"
+_log = structlog.get_logger("ecp.checkpointer")
 
 
 class Command(BaseCommand):
@@ -76,7 +77,7 @@ class Command(BaseCommand):
             except (psycopg.Error, OSError) as error:
                 if once:
                     raise CommandError(f"no round was completed: {error}") from error
-                log.warning("checkpoint_round_failed", extra={"error": str(error).splitlines()[0]})
+                _log.warning(ROUND_FAILED, exc_info=error)
                 checkpointer.close()
                 pause = RETRY_S
             if once:
