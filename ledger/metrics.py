@@ -67,13 +67,13 @@ VERIFIED_SIZE = Gauge(
     "Entries that the newest sound verifications cover",
     multiprocess_mode="mostrecent",
 )
-
-
-def show_mode(*, is_halted: bool) -> None:
-    MODE.labels(mode="active").set(not is_halted)
-    MODE.labels(mode="halt").set(is_halted)
 DB_AUDIT_VIOLATIONS = Gauge(
     "ecp_ledger_db_audit_violations",
     "Differences between the database's catalogue and the expected one",
     multiprocess_mode="mostrecent",
 )
+
+
+def show_mode(*, is_halted: bool) -> None:
+    MODE.labels(mode="active").set(not is_halted)
+    MODE.labels(mode="halt").set(is_halted)

@@ -12,6 +12,7 @@ from ecp_project.kernel.clock import utc_now
 from ledger.models import Log
 from ledger.services import projections
 from ledger.services.erasure_run import erasure_run
+from ledger.services.gauges import gauges_refresh
 from ledger.services.verification_runs import verification_request, verification_step
 
 # Hours of UTC, when little else runs. A hint that nobody took in time is worth nothing; the next one follows.
@@ -30,6 +31,11 @@ app.conf.beat_schedule.update({
         "task": "ledger.verification_step",
         "schedule": 15.0,
         "options": {"expires": 30},
+    },
+    "ledger.gauges_refresh": {
+        "task": "ledger.gauges_refresh",
+        "schedule": 300.0,
+        "options": {"expires": 120},
     },
     "ledger.erasure_run": {
         "task": "ledger.erasure_run",
@@ -61,6 +67,11 @@ def step_verification() -> None:
     began = time.monotonic()
     while time.monotonic() - began < STEP_S and verification_step(now=utc_now()) is not None:
         pass
+
+
+@shared_task(name="ledger.gauges_refresh")
+def refresh_gauges() -> None:
+    gauges_refresh()
 
 
 @shared_task(name="ledger.erasure_run")
