@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 export ECP_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults bench lint check fix lock demo verify schema docs-check interop lint-ops \
+.PHONY: help run test faults bench lint check fix lock demo verify tamper-demo schema docs-check interop lint-ops \
         reset clean install install-dev
 
 help: ## This list
@@ -64,6 +64,9 @@ demo: $(RUN_READY) ## Load the sample data into an empty ledger
 
 verify: $(RUN_READY) ## Read the whole ledger again and verify it
 	$(WITH_SERVERS) -- $(PY) manage.py ledger_verify --full
+
+tamper-demo: $(RUN_READY) ## Tamper with a scratch copy of the ledger in 25 ways and show each being found
+	$(WITH_SERVERS) -- sh -c '$(PY) manage.py migrate --database=migrator -v 0 && $(PY) manage.py ledger_tamper_demo'
 
 schema: $(DEV_READY) ## Write schema/openapi.json and the JSON Schemas
 	$(PY) -m ledger.core.schema

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import connections
+from django.db import connection
 
 from ledger import metrics
 from ledger.selectors.catalogue import catalogue_get
@@ -44,11 +44,15 @@ class Finding(NamedTuple):
         return f"{thing}: {self.member} is {self.found}, expected {self.expected}"
 
 
-def database_audit(*, using: str = "default") -> list[Finding]:
-    """Every difference between the database of that alias and the committed expectation."""
-    findings = list(differences(expected=expectation(), found=catalogue_get(connections[using])))
+def database_audit() -> list[Finding]:
+    """Every difference between the database and the committed expectation; their number is a metric."""
+    findings = catalogue_differences()
     metrics.DB_AUDIT_VIOLATIONS.set(len(findings))
     return findings
+
+
+def catalogue_differences() -> list[Finding]:
+    return list(differences(expected=expectation(), found=catalogue_get(connection)))
 
 
 def expectation() -> Catalogue:
@@ -58,9 +62,9 @@ def expectation() -> Catalogue:
     return found
 
 
-def expectation_write(*, using: str = "default") -> int:
-    """Take the database of that alias as the expectation; returns how many objects it names."""
-    catalogue = catalogue_get(connections[using])
+def expectation_write() -> int:
+    """Take the database as the expectation; returns how many objects it names."""
+    catalogue = catalogue_get(connection)
     EXPECTATION.write_text(expectation_text(catalogue), encoding="utf-8")
     return sum(map(len, catalogue.values()))
 
