@@ -9,6 +9,7 @@ import pytest
 
 from ecp_project.kernel.clock import utc_now
 from ledger import modes
+from ledger.models import Guard
 from ledger.probe import ledger_probe
 from tests.ledger.test_append import decision, post
 
@@ -43,3 +44,24 @@ def test_halt_is_degraded_and_not_a_failure(client: Client, people: People) -> N
     answer = client.get("/readyz?verbose")
     assert (answer.status_code, answer.json()["checks"]["ledger"]) == (200, "degraded")
     assert answer.json()["ledger"]["mode"] == "halt"
+
+
+def test_database_that_the_checkpointer_has_not_compared_is_degraded(
+    client: Client, people: People, checkpointer: Checkpointer
+) -> None:
+    """As after a restart of PostgreSQL: appends wait for the guard row."""
+    assert ledger_probe().status == "ok"
+    rows = Guard.objects.using("checkpointer").filter(log=people.log)
+    rows.update(postmaster_start=utc_now() - timedelta(days=1))
+    modes.process.forget()
+    assert (ledger_probe().status, ledger_probe().members["mode"]) == ("degraded", "halt")
+    assert post(client, people, decision()).json()["halt_reason"] == "restored_unverified"
+    checkpointer.close()
+    checkpointer.turn()
+    assert ledger_probe().status == "ok"
+    assert post(client, people, decision()).status_code == 201
+
+
+def test_installation_without_a_log_is_ok(fresh_process: str) -> None:
+    del fresh_process
+    assert ledger_probe().members == {"mode": "active", "size": 0, "checkpoint_age_s": 0}
