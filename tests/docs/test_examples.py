@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ledger.models import Guard, Log, Organisation, Role
+from ledger.models import Checkpoint, Guard, Log, Organisation, Role
 from ledger.services.projections import project_search
 from tests.docs.documents import PROJECT
 from tests.docs.shell import Shell, has_curl
@@ -109,10 +109,14 @@ def await_open(slug: str) -> None:
         time.sleep(0.1)
 
 
-def bring_search_up_to_date() -> None:
-    """What the worker does every two seconds."""
-    for log_id in Log.objects.values_list("id", flat=True):
-        while project_search(log_id=log_id):
+def come_to_rest() -> None:
+    """Between two examples a reader takes seconds: the log gets signed, and the worker projects it."""
+    deadline = time.monotonic() + READY_S
+    for log in Log.objects.select_related("head"):
+        while not Checkpoint.objects.filter(log=log, size__gte=log.head.size).exists() and log.head.size:
+            assert time.monotonic() < deadline, f"{log} is not signed"
+            time.sleep(0.05)
+        while project_search(log_id=log.id):
             pass
 
 
@@ -127,4 +131,4 @@ def test_examples_run_and_print_what_the_document_shows(
     folder = tmp_path / "checkout"
     folder.mkdir()
     surroundings = served | settle(served, organisation)
-    Shell(folder, surroundings, bring_search_up_to_date).run(PROJECT / name)
+    Shell(folder, surroundings, come_to_rest).run(PROJECT / name)
