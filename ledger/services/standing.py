@@ -103,7 +103,7 @@ def _anchors(origin: str) -> tuple[tuple[Anchor, ...], tuple[str, ...], bool]:
     is_cut_off = len(unreadable) == len(sinks)
     try:
         mark = HighWaterMark(settings.ECP_SIGNING_KEY_FILE.with_name("high-water.json")).newest(origin)
-    except OSError:  # not everybody may look into the key's folder
+    except (OSError, ValueError):  # not everybody may look into the key's folder
         unreadable.append(MARK)
     else:
         if mark is not None:
@@ -113,9 +113,7 @@ def _anchors(origin: str) -> tuple[tuple[Anchor, ...], tuple[str, ...], bool]:
 
 def tree_of(log: Log, sizes: Iterable[int]) -> tuple[Frontier, dict[int, bytes]]:
     """The tree of the stored leaf hashes, and its root at those of the sizes that it has reached."""
-    wanted, tree, roots = set(sizes), Frontier(), {}
-    if 0 in wanted:
-        roots[0] = tree.root()
+    wanted, tree, roots = set(sizes), Frontier(), dict[int, bytes]()
     base = log.id * POSITIONS_PER_LOG
     rows = Entry.objects.filter(id__gte=base, id__lt=base + log_size(log)).order_by("id")
     for leaf in rows.values_list("leaf_hash", flat=True).iterator(chunk_size=2_000):

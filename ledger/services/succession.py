@@ -96,19 +96,23 @@ def _close(log: Log) -> datetime:
     return found
 
 
-def _open(log: Log, now: datetime) -> Log:
-    epoch = log.epoch + 1
-    suffix = f"-e{epoch}"
+def successor_name(log: Log) -> str:
+    """`<slug>-e<n>`; BadRequest when that is too long for a log."""
     stem = log.slug.removesuffix(f"-e{log.epoch}") if log.epoch else log.slug
-    name, host = stem + suffix, log.origin.rpartition("/")[0]
+    name = f"{stem}-e{log.epoch + 1}"
     if len(name) > MAX_SLUG:
         raise BadRequest("bad_value", f"{name} is too long for the name of a log")
+    return name
+
+
+def _open(log: Log, now: datetime) -> Log:
+    name, host = successor_name(log), log.origin.rpartition("/")[0]
     successor = Log.objects.create(
         slug=name,
         origin=f"{host}/{name}",
         organisation=log.organisation,
         is_public=log.is_public,
-        epoch=epoch,
+        epoch=log.epoch + 1,
         prior_log=log,
     )
     head_create(log=successor, now=now)

@@ -15,7 +15,7 @@ from ledger import tasks
 from ledger.core.entry import parse_entry
 from ledger.models import Entry, ErasureBasis, ErasureRequest, SealedPart, SubjectKey, Submission
 from ledger.services.erasure import erasure_approve, erasure_request
-from ledger.services.erasure_run import erasure_run
+from ledger.services.erasure_run import _erase_together, erasure_run
 from ledger.services.sealing import handle_mac
 from tests.factories.entries import decision_lines, record
 
@@ -99,6 +99,8 @@ def test_second_run_finds_nothing_left(log: Log) -> None:
     ask_for_subject(log, ERIKA)
     assert len(erasure_run(now=utc_now())) == 1
     assert erasure_run(now=utc_now()) == []
+    done = list(ErasureRequest.objects.values_list("pk", flat=True))
+    assert _erase_together(log, "data_subject_request", done, utc_now()) == []  # it read them before that run
 
 
 def test_request_about_nothing_private_is_done_without_an_entry(log: Log) -> None:

@@ -11,9 +11,11 @@ from django.db import transaction
 
 from ecp_project.kernel.clock import format_time, utc_now
 from ecp_project.kernel.ids import new_uuid7
+from ledger import tasks
 from ledger.core import statement
 from ledger.core.statement import Projection, StatementKind
 from ledger.models import POSITIONS_PER_LOG, EntrySearch, SealedPart
+from ledger.sequencer import connect
 from ledger.services import projections
 from ledger.services.erasure import erase_decision
 from ledger.services.ingest import ingest
@@ -191,3 +193,28 @@ def test_erased_part_that_is_back_is_found_at_its_erasure(log: Log) -> None:
     report = verify_log(log=log, projections=True)
     assert (report.kinds, report.first_bad_seq) == (["projection_mismatch"], 1)
     assert "/context/note" in report.to_text()
+
+
+def test_log_of_nothing_but_unreadable_bytes_has_no_differences(
+    log: Log, cluster: Cluster, committed_db: str
+) -> None:
+    decide(log, new_uuid7(utc_now()))
+    project(log)
+    with tampering(cluster, committed_db, "ledger_entry") as superuser:
+        superuser.execute("UPDATE ledger_entry SET entry = '\\x7b7d', leaf_hash = sha256('\\x007b7d')")
+    assert differences(log) == []
+
+
+def test_second_worker_leaves_the_slice_to_the_first(log: Log) -> None:
+    decide(log, *(new_uuid7(utc_now()) for _ in range(2)))
+    project_search(log_id=log.id, limit=1)
+    with connect() as first, first.transaction():
+        first.execute("SELECT FROM ledger_cursor WHERE log_id = %s FOR UPDATE", (log.id,))
+        assert project_search(log_id=log.id) == 0
+    assert project_search(log_id=log.id) == 1
+
+
+def test_the_worker_brings_every_log_up_to_date(log: Log) -> None:
+    decide(log, *(new_uuid7(utc_now()) for _ in range(2)))
+    tasks.project_search()
+    assert projections.projection_lag(log) == 0

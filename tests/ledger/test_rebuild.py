@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from datetime import timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +25,14 @@ from ledger.models import Agent, AgentKey, Checkpoint, Entry, Head, Log, Organis
 from ledger.services.identities import agent_create, organisation_create
 from ledger.services.ledger import TransparencyLedger
 from ledger.services.operations import export_static
+from ledger.services.rebuild import log_rebuild
+from ledger.services.verification import verify_log
 from tests.databases import Cluster, remove_committed_rows
 from tests.factories.entries import decision_lines, record
+from tests.ledger.core.sample_log import SampleLog, decision, sample_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from ledger.checkpointer import Checkpointer
@@ -300,3 +306,91 @@ def test_agents_that_are_known_are_left_alone(exported: Path, emptied: Callable[
     said = json.loads(rebuild("--from", str(exported), "--json")[1])
     assert (said["agents"], said["keys"]) == (0, 1)
     assert Agent.objects.get().title == "Shelf prices"
+
+
+# --- exports of a log that was never in this database
+def test_many_entries_are_stored_in_batches(checkpointer: Checkpointer, tmp_path: Path) -> None:
+    del checkpointer  # its key signs the sample log too
+    sample, seen = sample_log(2_100, signed=[5, 2_050]), []
+    rebuilt = log_rebuild(
+        place=str(sample.write_export(tmp_path / "sample.ndjson")),
+        now=utc_now(),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert rebuilt.log is not None
+    assert rebuilt.report.checked.signatures == 3
+    assert seen == [(2_000, 2_100), (2_100, 2_100)]
+    seen.clear()
+    report = verify_log(log=rebuilt.log, progress=lambda done, total: seen.append((done, total)))
+    assert (report.ok, report.size) == (True, 2_100), report.to_text()
+    assert seen == [(2_000, 2_100), (2_100, 2_100)]
+    assert Entry.objects.filter(late=True).count() == 300
+
+
+def test_export_of_an_empty_log_is_no_help(checkpointer: Checkpointer, tmp_path: Path) -> None:
+    del checkpointer
+    sample = SampleLog()
+    sample.checkpoint()
+    with pytest.raises(CommandError, match="holds no entry"):
+        rebuild("--from", str(sample.write_export(tmp_path / "sample.ndjson")))
+
+
+def test_first_entry_that_is_none_is_named(checkpointer: Checkpointer, tmp_path: Path) -> None:
+    del checkpointer
+    sample = sample_log(3)
+    sample.entries[0] = b"{}"
+    with pytest.raises(CommandError, match="the first entry of the export is none"):
+        rebuild("--from", str(sample.write_export(tmp_path / "sample.ndjson")))
+
+
+def test_statement_without_a_member_of_its_kind_is_named(checkpointer: Checkpointer, tmp_path: Path) -> None:
+    """Signed by our own key, but by a version that took what it should not have."""
+    del checkpointer
+    sample = SampleLog()
+    stmt = decision(0)
+    del stmt["agent"]
+    sample.append(stmt)
+    sample.checkpoint()
+    with pytest.raises(CommandError, match="position 0 lacks a member of its kind: 'agent'"):
+        rebuild("--from", str(sample.write_export(tmp_path / "sample.ndjson")))
+
+
+def test_files_of_two_logs_are_not_one_export(checkpointer: Checkpointer, tmp_path: Path) -> None:
+    del checkpointer
+    sample_log(2).write_export(tmp_path / "a.ndjson")
+    other = SampleLog("ecp.test/log/other")
+    other.append(decision(0))
+    other.checkpoint()
+    other.write_export(tmp_path / "b.ndjson")
+    with pytest.raises(CommandError, match=r"a\.ndjson and b\.ndjson are of two logs"):
+        rebuild("--from", str(tmp_path))
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """The test's folder, served over HTTP."""
+    handler = partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
+        pass
+
+
+def test_log_comes_back_from_an_address(exported: Path, emptied: Callable[[], None], address: str) -> None:
+    before = state()
+    emptied()
+    assert rebuild("--from", f"{address}/{exported.name}")[0] == 0
+    assert state() == before
+
+
+def test_address_without_a_log_says_what_is_missing(checkpointer: Checkpointer, address: str) -> None:
+    del checkpointer
+    with pytest.raises(CommandError, match="has no file checkpoint"):
+        rebuild("--from", f"{address}/nothing")

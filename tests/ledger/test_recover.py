@@ -17,7 +17,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from ecp_project.kernel.clock import utc_now
-from ecp_project.kernel.errors import Unavailable
+from ecp_project.kernel.errors import BadRequest, Unavailable
 from ledger import modes
 from ledger.core.entry import parse_entry
 from ledger.core.note import Checkpoint as Claim
@@ -26,6 +26,7 @@ from ledger.models import Checkpoint, Entry, Guard, Log, Membership, Role, Seale
 from ledger.services.erasure import erase_decision
 from ledger.services.operations import export_static
 from ledger.services.outside import outside_of
+from ledger.services.succession import successor_name
 from ledger.services.verification import verify_log
 from tests.factories.entries import announced_key, decision_lines, record
 from tests.people import person
@@ -379,6 +380,18 @@ def test_nothing_lost_is_nothing_to_accept(installation: Installation, people: P
     del installation
 
 
+def test_successors_are_counted(installation: Installation) -> None:
+    """The name of a successor's successor does not grow."""
+    log = installation.log
+    assert successor_name(log) == "acme-e1"
+    log.slug, log.epoch = "acme-e1", 1
+    assert successor_name(log) == "acme-e2"
+    log.slug = "a" * 61 + "-e9"
+    log.epoch = 9
+    with pytest.raises(BadRequest, match="too long"):
+        successor_name(log)
+
+
 def test_closed_log_gets_one_successor(installation: Installation, people: People) -> None:
     admins(people)
     installation.restore_backup()
@@ -431,6 +444,21 @@ def test_unwritable_sinks_cannot_take_an_anchor(installation: Installation, sett
     with pytest.raises(CommandError, match="no sink of ECP_CHECKPOINT_SINKS can be written"):
         recover("--accept-db", "--reason", "We vouch for this database.")
     del settings
+
+
+def test_mark_that_cannot_be_read_is_said(installation: Installation) -> None:
+    (installation.folder / "high-water.json").unlink()
+    (installation.folder / "high-water.json").mkdir()
+    code, said = recover("--check")
+    assert (code, "high-water mark cannot be read." in said) == (0, True)
+
+
+def test_unsigned_database_cannot_vouch_for_itself(people: People, settings: Any, tmp_path: Path) -> None:
+    (tmp_path / "sink").mkdir()
+    settings.ECP_CHECKPOINT_SINKS = [f"file:{tmp_path / 'sink'}"]
+    record(people.log, decision_lines(1))
+    with pytest.raises(CommandError, match="holds no signed checkpoint either"):
+        recover("--accept-db", "--reason", "We vouch for this database.")
 
 
 # --- fork, and a database that does not even verify

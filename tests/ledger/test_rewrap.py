@@ -13,10 +13,11 @@ from django.core.management import call_command
 
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.ids import new_uuid7
+from ledger.management.commands.ledger_rewrap import Command
 from ledger.models import MacRoot, SubjectKey
 from ledger.services import sealing
 from ledger.services.ingest import ingest
-from ledger.services.rewrap import keys_rewrap
+from ledger.services.rewrap import Rewrapped, keys_rewrap
 
 if TYPE_CHECKING:
     from tests.people import People
@@ -144,3 +145,12 @@ def test_key_stored_under_the_old_kek_meanwhile_is_told(uids: list[str], setting
     assert keys_rewrap(progress=an_old_process_stores_one).left == 1
     assert keys_rewrap().left == 0
     assert MacRoot.objects.get().kek_id == sealing.kek_id(new)
+
+
+def test_the_command_says_what_to_do_about_keys_stored_meanwhile() -> None:
+    out = StringIO()
+    Command(stdout=out)._tell(Rewrapped("new", rewrapped=3, left=2))
+    assert (
+        "2 were stored meanwhile under an older key: restart the processes that still use it"
+        in out.getvalue()
+    )

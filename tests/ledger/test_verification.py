@@ -11,9 +11,10 @@ from django.core.management import CommandError, call_command
 
 from ecp_project.kernel import signing
 from ecp_project.kernel.clock import utc_now
+from ledger.core.merkle import leaf_hash
 from ledger.core.note import Checkpoint as Claim
 from ledger.core.note import Signer, sign_checkpoint
-from ledger.models import Agent, AgentKey, Checkpoint
+from ledger.models import Agent, AgentKey, Checkpoint, Entry
 from ledger.services.agentkeys import agent_key_revoke
 from ledger.services.operations import export_static
 from tests.factories.entries import KEY_SEED, announced_key, decision_lines, record
@@ -131,6 +132,39 @@ def test_missing_tile_is_found(log: Log, cluster: Cluster, committed_db: str) ->
         1,
         "tile 0/0: the tile is missing, though a checkpoint covers it",
     )
+
+
+def test_full_tile_behind_the_newest_checkpoint_is_not_missed(log: Log) -> None:
+    record(log, decision_lines(300))
+    assert verify()[0] == 0
+
+
+def replace_entry(log: Log, cluster: Cluster, database: str, seq: int, raw: bytes) -> None:
+    with tampering(cluster, database, "ledger_entry") as superuser:
+        superuser.execute(
+            "UPDATE ledger_entry SET entry = %s, leaf_hash = %s WHERE log_id = %s AND seq = %s",
+            (raw, leaf_hash(raw), log.id, seq),
+        )
+
+
+def test_statement_without_a_member_of_its_kind_is_found(
+    log: Log, cluster: Cluster, committed_db: str
+) -> None:
+    raw = bytes(Entry.objects.get(log=log, seq=9).entry)
+    replace_entry(log, cluster, committed_db, 9, raw.replace(b'"agent":"pricing-bot",', b""))
+    code, report = verify()
+    assert (code, report["kind"], report["first_bad_seq"]) == (1, "chain_break", 9)
+    assert {"projection_mismatch", "root_mismatch"} <= set(report["kinds"])
+
+
+def test_key_entry_that_cannot_be_read_announces_nothing(
+    log: Log, cluster: Cluster, committed_db: str
+) -> None:
+    announced_key(log)
+    replace_entry(log, cluster, committed_db, COUNT, b"{}")
+    code, report = verify()
+    assert (code, report["kind"], report["first_bad_seq"]) == (1, "entry_syntax", COUNT)
+    assert "registry_mismatch" in report["kinds"]
 
 
 # --- against checkpoints kept elsewhere
