@@ -126,6 +126,9 @@ def logging_config(level: str) -> Mapping[str, Any]:
             # the request line and the unhandled exception are logged once, by us
             "django.request": {"handlers": [], "level": "CRITICAL", "propagate": True},
             "django.server": {"handlers": [], "level": "ERROR", "propagate": False},
+            # two lines for each task, of which some run every other second
+            "celery.worker.strategy": {"handlers": [], "level": "WARNING", "propagate": True},
+            "celery.app.trace": {"handlers": [], "level": "WARNING", "propagate": True},
             "httpx": {"handlers": [], "level": "WARNING", "propagate": True},
             "httpcore": {"handlers": [], "level": "WARNING", "propagate": True},
         },

@@ -34,7 +34,7 @@ _log = structlog.get_logger("ecp.metrics")
 CELERY_CANARY_LAST_SUCCESS = Gauge(
     "ecp_celery_canary_last_success_timestamp_seconds",
     "When a worker last ran the canary task",
-    multiprocess_mode="max",
+    multiprocess_mode="mostrecent",  # a process that never ran it shows nothing, and not 1970
 )
 BUILD_INFO = Gauge("ecp_build_info", "1, with what runs here", ["version", "commit"], multiprocess_mode="max")
 
