@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from ecp_project.kernel import strict_yaml
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.ids import new_uuid7
 from ledger.models import Log, Membership
+from tests.installation import PROJECT
 from tests.ledger.signing import Pen, decision_statement, registered
 from tests.ledger.test_append import decision, post
 from tests.people import ALL_SCOPES, Machine, machine, person
@@ -46,8 +49,8 @@ def name_of(row: dict[str, Any]) -> str:
     return f"{row['method']}-{row['route']}" + ("-public" if "log" in row else "")
 
 
-def routes() -> Iterator[tuple[str, Any]]:
-    """Name and view of every address outside the console, whose pages have tests of their own."""
+def patterns() -> Iterator[tuple[str, str, Any]]:
+    """Path, name and view of every address outside the console, whose pages have tests of their own."""
 
     def walk(resolver: Any, before: str) -> Iterator[tuple[str, str, Any]]:
         for pattern in resolver.url_patterns:
@@ -59,7 +62,11 @@ def routes() -> Iterator[tuple[str, Any]]:
 
     for place, name, callback in walk(get_resolver(), ""):
         if not place.startswith("console/") and place != "^api/":  # the latter is the 404 of the API
-            yield name, callback
+            yield place, name, callback
+
+
+def routes() -> Iterator[tuple[str, Any]]:
+    return ((name, callback) for _, name, callback in patterns())
 
 
 def methods_of(callback: Any) -> set[str]:
@@ -104,6 +111,33 @@ def test_row_is_complete(row: dict[str, Any]) -> None:
     assert {row[column] for column in COLUMNS} <= CELLS
     assert row["scope"] is None or row["scope"] in SCOPES
     assert row["foreign"] in {404, "empty", "none", "open"}
+
+
+def as_document() -> str:
+    """Rows of the table in docs/SECURITY.md."""
+    paths = {name: place for place, name, _ in patterns()}
+    lines = []
+    for row in ROWS:
+        path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", paths[row["route"]])
+        endpoint = f"`{row['method']} /{path}`" + (" of a public log" if "log" in row else "")
+        scope = f"`{row['scope']}`" if row["scope"] else ""
+        cells = [row[column] for column in ("anonymous", *ROLES, "agent")]
+        lines.append("| " + " | ".join(map(str, (endpoint, scope, *cells, row["foreign"]))) + " |\n")
+    return "".join(lines)
+
+
+@pytest.mark.unit
+def test_document_shows_this_table() -> None:
+    document = PROJECT / "docs" / "SECURITY.md"
+    text = document.read_text(encoding="utf-8")
+    head, rule, rest = text.partition("|---|---|---|---|---|---|---|---|---|---|\n")
+    assert rule
+    shown, gap, after = rest.partition("\n\n" if rest.startswith("|") else "\n")
+    if os.environ.get("ECP_UPDATE_DOCS") == "1":
+        document.write_text(head + rule + as_document() + "\n" + after, encoding="utf-8")
+    else:
+        assert f"{shown}\n" == as_document()
+        assert gap == "\n\n"
 
 
 @pytest.mark.unit
