@@ -169,10 +169,12 @@ def _private_parts(record: Record) -> list[tuple[str, str | None, Any]]:
         opened = open_parts(log_id=entry.log_id, origin=entry.log.origin, uid=entry.uid)
     except ValueError:
         opened = []
-    values = {
-        part.ptr: json.dumps(json.loads(part.value_jcs), ensure_ascii=False, indent=1) for part in opened
-    }
+    values = {part.ptr: _readable(json.loads(part.value_jcs)) for part in opened}
     return [(ptr, values.get(ptr), record.erased.get(ptr)) for ptr in record.sealed]
+
+
+def _readable(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
 
 
 @admin.register(Decision)

@@ -8,9 +8,11 @@ from django.contrib.admin import AdminSite
 from django.utils.translation import gettext_lazy as _
 
 from ledger.changelist import request_viewer
+from ledger.selectors.console import logs_for
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from django.template.response import TemplateResponse
 
 # What people come for first; everything that is not named follows by name.
 MENU = ("Decision", "Entry", "Log", "Agent", "AgentKey", "ApiKey", "Organisation", "Membership")
@@ -30,6 +32,10 @@ class ConsoleSite(AdminSite):
         """
         user: Any = request.user
         return bool(user.is_active and user.is_staff and request_viewer(request).roles)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        states = logs_for(request_viewer(request))
+        return super().index(request, {"states": states, **(extra_context or {})})
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         apps = super().get_app_list(request, app_label)

@@ -33,6 +33,15 @@ AGENTS_OFFERED = 200
 LATE = timedelta(minutes=5)
 ZONES = ("manufacturer", "operator", "uncertain")
 LEVELS = ("low", "medium", "high")
+WORDS = {
+    DECISION: "decision",
+    "ecp.annotation/1": "annotation",
+    "ecp.erasure/1": "erasure",
+    "ecp.gap/1": "gap",
+    "ecp.key/1": "key",
+    "ecp.mode/1": "mode",
+    "ecp.staff/1": "staff action",
+}
 # What a list takes from its address, in the order in which it shows the filters.
 FILTERS = ("q", "agent", "kind", "zone", "level", "bypassed", "since", "until")
 PARAMETERS = frozenset({"log", *FILTERS, "before", "after", "as_of"})
@@ -104,6 +113,11 @@ class LogState:
     signed_size: int
     searched_size: int
     agents: Sequence[str]
+
+    @property
+    def waiting(self) -> int:
+        """Entries that the next checkpoint will cover."""
+        return max(0, self.log.head.size - self.signed_size)
 
 
 def logs_for(viewer: Viewer) -> list[LogState]:
@@ -305,17 +319,17 @@ def _row(entry: Entry, signed_size: int) -> Row:
     try:
         stmt = parse_entry(bytes(entry.entry)).stmt
     except EntrySyntax:
-        return Row(entry, entry.kind, None, is_signed)
+        return Row(entry, entry.action or kind_in_words(entry.kind, {}), None, is_signed)
     return Row(entry, kind_in_words(entry.kind, stmt), headline(stmt), is_signed)
 
 
 def kind_in_words(v: str, stmt: Mapping[str, Any]) -> str:
     """What an entry is, as the pages call it: a decision's action, `outcome: success` for an annotation."""
-    if v == DECISION:
-        return str(stmt.get("action", v))
-    if v == "ecp.annotation/1":
+    if v == DECISION and "action" in stmt:
+        return str(stmt["action"])
+    if v == "ecp.annotation/1" and "kind" in stmt:
         return ": ".join(str(stmt[name]) for name in ("kind", "status") if name in stmt)
-    return v
+    return WORDS.get(v, v)
 
 
 def headline(stmt: Mapping[str, Any]) -> str:

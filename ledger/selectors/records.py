@@ -80,7 +80,7 @@ def record_of(*, viewer: Viewer, entry_id: int, only_decisions: bool) -> Record:
     walks = entry.log.organisation_id not in viewer.agents
     return Record(
         entry=entry,
-        what=kind_in_words(entry.kind, stmt) or entry.kind,
+        what=kind_in_words(entry.kind, stmt) if parsed else entry.action or entry.kind,
         stmt=parsed.stmt if parsed else None,
         raw=raw.decode(errors="backslashreplace"),
         size_bytes=len(raw),
@@ -122,7 +122,7 @@ def _lines(entry: Entry) -> list[tuple[Entry, dict[str, Any]]]:
 
 def _line(row: Entry, said: Mapping[str, Any]) -> Line:
     actor = said.get("actor") or (f"agent:{row.agent}" if row.agent else "")
-    return Line(row, str(actor), kind_in_words(row.kind, said) or row.kind, headline(said))
+    return Line(row, str(actor), kind_in_words(row.kind, said), headline(said))
 
 
 def _erased(entry: Entry, lines: Sequence[tuple[Entry, Mapping[str, Any]]]) -> dict[str, datetime]:
@@ -151,5 +151,5 @@ def _value(value: Any) -> str:
         return "sealed"
     if isinstance(value, dict) and len(value) == 1 and value.keys() <= {"chars", "items", "members"}:
         (name, size), *_ = value.items()
-        return f"{size} {name}"
+        return f"{size} {'characters' if name == 'chars' else name}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

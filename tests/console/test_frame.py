@@ -195,3 +195,17 @@ def test_problem_is_a_page_with_code_request_and_a_way_on(adam_sees: People, pat
     check(page)
     assert 'href="/console/"' in page
     assert answer.headers["X-Request-ID"] in page
+
+
+def test_overview_tells_the_state_of_each_ledger(adam_sees: People) -> None:
+    page = shown(adam_sees.ben, CONSOLE)
+    assert "1 entry, all signed" in page
+    assert "Umbra" not in page
+    record(adam_sees.log, decision())
+    assert "2 entries, 1 not signed yet" in shown(adam_sees.ben, CONSOLE)
+
+
+def test_times_of_stock_pages_name_their_zone(adam_sees: People) -> None:
+    page = shown(adam_sees.ben, "/console/ledger/agent/")
+    made = adam_sees.ada_agent.agent.created_at
+    assert made.strftime("%Y-%m-%d %H:%M UTC") in page

@@ -1,0 +1,318 @@
+"""The console in a real browser: keyboard, both themes, narrow screens, no script, names for screen readers.
+
+No packaged axe is in the lock of the development set, so the checks of accessibility are our own: landmarks,
+names from the browser's accessibility tree, contrast of every text, target sizes, and no sideways scrolling.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.db import connections
+from django.test.testcases import LiveServerThread
+
+from tests.console.browser import Browser, installed_browser
+from tests.console.desk import DECISIONS, ENTRIES, annotation, decision, record, record_path
+from tests.people import person
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ledger.checkpointer import Checkpointer
+    from ledger.models import Entry
+    from tests.console.desk import Flip
+    from tests.people import People
+
+pytestmark = [pytest.mark.e2e, pytest.mark.db]
+
+HOSTILE = "<script>window.__xss=1</script><img src=x onerror=window.__xss=2> Lowered \u202ethe price."
+PAGES = (
+    "/console/",
+    DECISIONS,
+    f"{DECISIONS}?q=nothing-like-this&zone=operator",
+    ENTRIES,
+    "/console/ledger/log/",
+    "/console/ledger/agent/",
+    "/console/ledger/agent/add/",
+    "/console/ledger/agentkey/",
+    "/console/ledger/apikey/",
+    "/console/ledger/apikey/add/",
+    "/console/ledger/organisation/",
+    "/console/ledger/membership/",
+    "/console/password_change/",
+)
+
+# Contrast of WCAG 2.2, 1.4.3, for every text that is seen, against the nearest painted background.
+CONTRAST = """
+(() => {
+  const channels = text => {
+    const found = text.match(/[\\d.]+/g).map(Number);
+    return found.length === 3 ? [...found, 1] : found;
+  };
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ground = element => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = channels(getComputedStyle(at).backgroundColor);
+      if (colour[3] > 0.5) return colour;
+    }
+    return [255, 255, 255, 1];
+  };
+  const poor = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    const box = element.getBoundingClientRect();
+    if (!texts.currentNode.data.trim() || box.width < 2 || box.height < 2) continue;
+    if (element.closest('script, option, datalist, .visually-hidden, .skip-to-content-link')) continue;
+    const style = getComputedStyle(element);
+    const [a, b] = [light(channels(style.color)), light(ground(element))].sort((x, y) => y - x);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    const ratio = (a + 0.05) / (b + 0.05);
+    const said = texts.currentNode.data.trim().slice(0, 40);
+    if (ratio < (large ? 3 : 4.5)) poor.push(`${said}: ${ratio.toFixed(2)}`);
+  }
+  return [...new Set(poor)];
+})()
+"""
+OURS_TOO_SMALL = """
+[...document.querySelectorAll('#content a, #content button, #content select, #content summary')]
+  .filter(e => e.closest('.log-list, .toolbar, .pager, .chips, .panel'))
+  .filter(e => getComputedStyle(e).display !== 'inline' && e.getBoundingClientRect().height)
+  .filter(e => e.getBoundingClientRect().height < 24)
+  .map(e => e.textContent.trim().slice(0, 40) + ' ' + e.getBoundingClientRect().height)
+"""
+
+
+TABLES_WITHOUT_CAPTION = """
+[...document.querySelectorAll('#content table:not(#result_list)')]
+  .filter(e => !e.caption).map(e => e.innerText)
+"""
+
+
+class _Server(LiveServerThread):
+    """Django's own server for tests, without the flush that the append-only tables refuse."""
+
+    def __init__(self) -> None:
+        super().__init__("127.0.0.1", StaticFilesHandler)
+        self.daemon = True
+
+    def __enter__(self) -> str:
+        self.start()
+        self.is_ready.wait()
+        assert self.error is None, self.error
+        return f"http://127.0.0.1:{self.port}"
+
+    def __exit__(self, *failure: object) -> None:
+        self.terminate()
+
+
+@pytest.fixture
+def site(committed_db: str) -> Iterator[str]:
+    assert committed_db
+    with _Server() as address:
+        yield address
+    connections.close_all()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    program = installed_browser()
+    if program is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    found = Browser(program, tmp_path / "profile")
+    found.resize(1400, 900)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def entries(people: People, checkpointer: Checkpointer) -> list[Entry]:
+    made = record(
+        people.log,
+        decision("Lowered the price, as the lamp sells slowly.", context={"customer": "Erika"}, risk="high"),
+        decision(HOSTILE, zone="operator"),
+    )
+    made += record(people.log, annotation(made[0], "The customer was told on the phone."))
+    checkpointer.turn()
+    return made
+
+
+def sign_in(browser: Browser, site: str, name: str, next_: str = "/console/") -> None:
+    """By keyboard alone: the name field has the focus when the page opens."""
+    browser.open(f"{site}/console/login/?next={next_}")
+    browser.run("document.getElementById('id_username').focus()")
+    browser.write(name)
+    browser.press("Tab")
+    browser.write(f"{name} walks the dog at noon")
+    browser.press("Enter", leads_on=True)
+
+
+def tab_to(browser: Browser, text: str) -> None:
+    for _ in range(80):
+        browser.press("Tab")
+        if browser.run("document.activeElement.textContent.trim()") == text:
+            return
+    pytest.fail(f"the keyboard never reaches {text!r}")
+
+
+def test_keyboard_leads_from_sign_in_to_a_verified_record(
+    browser: Browser, site: str, people: People, entries: list[Entry]
+) -> None:
+    sign_in(browser, site, people.ben.username)
+    tab_to(browser, "Acme")
+    browser.press("Enter", leads_on=True)
+    assert browser.run("location.pathname") == DECISIONS
+    tab_to(
+        browser, browser.run("document.querySelector('.log-list tbody tr:last-child a').textContent.trim()")
+    )
+    browser.press("Enter", leads_on=True)
+    tab_to(browser, "Verify now")
+    browser.press("Enter", leads_on=True)
+    assert browser.run("document.querySelectorAll('.tick-pass').length") == 4
+    assert "Verified: stored as it was recorded" in browser.run("document.body.innerText")
+    assert browser.run("getComputedStyle(document.activeElement).outlineStyle") is not None
+    assert browser.complaints == []
+    assert len(entries) == 3
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_have_names_contrast_and_no_complaints(
+    browser: Browser, site: str, people: People, entries: list[Entry], theme: str
+) -> None:
+    admin = person("adam", people.acme, "admin")
+    browser.prefer(prefers_color_scheme=theme)
+    sign_in(browser, site, admin.username)
+    records = [f"{record_path(entry)}?verify=1" for entry in entries]
+    faults: dict[str, list[Any]] = {}
+    for path in (*PAGES, *records):
+        browser.open(site + path)
+        found = [
+            *browser.run(CONTRAST),
+            *browser.run(OURS_TOO_SMALL),
+            *browser.run(TABLES_WITHOUT_CAPTION),
+            *nameless(browser),
+            *browser.complaints,
+        ]
+        browser.complaints.clear()
+        found += [
+            name
+            for name in ("header", "main", "h1")
+            if not browser.run(f"!!document.querySelector('{name}')")
+        ]
+        if found:
+            faults[path] = found
+    assert faults == {}
+
+
+def test_the_contrast_check_sees_pale_text(browser: Browser, site: str, people: People) -> None:
+    sign_in(browser, site, people.ben.username)
+    browser.run("document.querySelector('h1').style.color = '#bbb'")
+    assert [text.split(":")[0] for text in browser.run(CONTRAST)] == ["Overview"]
+
+
+def nameless(browser: Browser) -> list[str]:
+    """Controls that a screen reader could not announce."""
+    needs = {"button", "link", "textbox", "searchbox", "combobox", "checkbox", "region", "navigation"}
+    browser.call("Accessibility.enable")
+    nodes: list[dict[str, Any]] = browser.call("Accessibility.getFullAXTree")["nodes"]
+    return [
+        f"{node['role']['value']} {node.get('backendDOMNodeId')}"
+        for node in nodes
+        if not node["ignored"]
+        and node["role"]["value"] in needs
+        and not node.get("name", {}).get("value", "").strip()
+    ]
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_narrow_screens_do_not_scroll_sideways(
+    browser: Browser, site: str, people: People, entries: list[Entry], width: int
+) -> None:
+    sign_in(browser, site, people.ada.username)
+    browser.resize(width, 844)
+    for path in (*PAGES[:5], *(f"{record_path(entry)}?verify=1" for entry in entries)):
+        browser.open(site + path)
+        assert browser.run("document.documentElement.scrollWidth") <= width, path
+
+
+def test_hostile_text_runs_nowhere(browser: Browser, site: str, people: People, entries: list[Entry]) -> None:
+    sign_in(browser, site, people.ada.username)
+    for path in (
+        DECISIONS,
+        ENTRIES,
+        record_path(entries[1]),
+        f"{DECISIONS}?q=<script>window.__xss=3</script>",
+    ):
+        browser.open(site + path)
+        assert browser.run("typeof window.__xss") == "undefined", path
+    browser.open(site + record_path(entries[1]))
+    assert "<script>window.__xss=1</script>" in browser.run(
+        "document.querySelector('.explanation').innerText"
+    )
+    assert "[U+202E]" in browser.run("document.querySelector('.explanation').innerText")
+    assert browser.complaints == []
+
+
+def test_everything_works_without_scripts(
+    browser: Browser, site: str, people: People, entries: list[Entry]
+) -> None:
+    sign_in(browser, site, people.ada.username)
+    browser.scripts(on=False)
+    browser.open(f"{site}{DECISIONS}?q=lamp")
+    browser.scripts(on=True)  # the tests ask by script; the page was loaded without
+    assert browser.run("document.querySelectorAll('.log-list tbody tr').length") == 1
+    browser.scripts(on=False)
+    browser.open(f"{site}{record_path(entries[0])}?verify=1")
+    browser.scripts(on=True)
+    assert browser.run("document.querySelectorAll('.tick-pass').length") == 4
+    assert "Erika" in browser.run("document.body.innerText")
+
+
+def test_tampered_record_is_told_in_words_and_colour(
+    browser: Browser, site: str, people: People, entries: list[Entry], flip: Flip
+) -> None:
+    flip(entries[0], bytes(entries[0].entry).index(b"lamp"))
+    sign_in(browser, site, people.ben.username)
+    browser.open(f"{site}{record_path(entries[0])}?verify=1")
+    assert browser.run("document.querySelector('[role=alert]').innerText").startswith(
+        "This record does not verify."
+    )
+    failed = browser.run(
+        "[...document.querySelectorAll('.checks .tick-fail')].map(e => e.innerText.split('\\n')[0])"
+    )
+    assert [text.strip() for text in failed] == ["Leaf: fail", "Path: fail"]
+
+
+def test_a_click_marks_a_whole_hash(
+    browser: Browser, site: str, people: People, entries: list[Entry]
+) -> None:
+    sign_in(browser, site, people.ben.username)
+    browser.open(site + record_path(entries[0]))
+    found = "[...document.querySelectorAll('td.hash')].find(e => /^[0-9a-f]{64}$/.test(e.textContent))"
+    box = browser.run(f"(() => {{ const e = {found}; e.scrollIntoView(); const b = e.getBoundingClientRect();"
+                      " return [b.x + 20, b.y + b.height / 2]; })()")  # fmt: skip
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+    assert browser.run("getSelection().toString()") == bytes(entries[0].leaf_hash).hex()
+
+
+def test_pages_stay_within_their_weight(
+    browser: Browser, site: str, people: People, entries: list[Entry]
+) -> None:
+    """Scripts 55 KB and own style 25 KB at most on pages of the ledger (CONSOLE section 16)."""
+    sign_in(browser, site, people.ben.username)
+    assert len(entries) == 3
+    sizes = "performance.getEntriesByType('resource').map(e => [e.name, e.decodedBodySize])"
+    for path in (DECISIONS, record_path(entries[0]), "/console/ledger/log/"):
+        browser.open(site + path)
+        loaded: list[tuple[str, int]] = browser.run(sizes)
+        assert sum(size for name, size in loaded if name.endswith(".js")) <= 55 * 1024, path
+        own = [size for name, size in loaded if name.endswith("console.css")]
+        assert 0 < sum(own) <= 25 * 1024, path
