@@ -32,7 +32,7 @@ from ledger.services.rebuild import Registry, store_checkpoint, store_entries
 from ledger.services.sealing import forget_keys
 from ledger.services.standing import Standing, log_size, standing_of, tree_of
 from ledger.services.succession import Succession, loss_accept
-from ledger.services.verification import verifier_at
+from ledger.services.verification import logs_of, verifier_at
 from ledger.sinks import Sink, sinks_of
 
 if TYPE_CHECKING:
@@ -258,9 +258,10 @@ class _Erasures:
 
     def carry_out(self) -> int:
         """Delete the parts and what would tell a retry of their records; returns how many there were."""
-        Submission.objects.filter(log=self._log, uid__in={uid for uid, _ in self._parts}).delete()
+        logs = logs_of(self._log)
+        Submission.objects.filter(log_id__in=logs, uid__in={uid for uid, _ in self._parts}).delete()
         return sum(
-            SealedPart.objects.filter(log=self._log, uid=uid, ptr=ptr).delete()[0]
+            SealedPart.objects.filter(log_id__in=logs, uid=uid, ptr=ptr).delete()[0]
             for uid, ptr in sorted(self._parts)
         )
 

@@ -178,7 +178,9 @@ class Pass:
         """Registered keys must be those that the organisation's logs announced, and revoked as they say."""
         told: dict[str, tuple[int | None, str]] = {}
         revoked: dict[str, int | None] = {}
-        for entry_id, stmt in statements_of(_of_organisation(self.log).filter(kind="ecp.key/1")):
+        for entry_id, stmt in statements_of(
+            Entry.objects.filter(log_id__in=logs_of(self.log), kind="ecp.key/1")
+        ):
             is_here = self._base <= entry_id < self._base + POSITIONS_PER_LOG
             seq, kid = entry_id - self._base if is_here else None, str(stmt.get("kid"))
             if stmt.get("event") == "revoked":
@@ -206,7 +208,9 @@ class Pass:
         for entry_id, stmt in statements_of(Entry.objects.filter(log=self.log, kind="ecp.erasure/1")):
             for part in stmt.get("parts", ()):
                 erased[UUID(part["id"]), part["ptr"]] = entry_id - self._base
-        there = SealedPart.objects.filter(log=self.log, uid__in={uid for uid, _ in erased})
+        uids = {uid for uid, _ in erased}
+        # Logs of one organisation share its data subjects: an erasure may name parts of the prior log.
+        there = SealedPart.objects.filter(log_id__in=logs_of(self.log), uid__in=uids)
         for part in there.order_by("uid", "ptr").values_list("uid", "ptr"):
             if part in erased:
                 detail = f"the sealed part {part[1]} of {part[0]} is stored, though this entry erased it"
@@ -264,11 +268,9 @@ def _columns(stmt: dict[str, Any]) -> Columns | None:
         return None
 
 
-def _of_organisation(log: Log) -> QuerySet[Entry]:
-    """Entries of all logs of its organisation: a successor log relies on what its prior log said."""
-    logs = list(Log.objects.filter(organisation_id=log.organisation_id).values_list("id", flat=True))
-    rows: QuerySet[Entry] = Entry.objects.filter(log_id__in=logs)
-    return rows
+def logs_of(log: Log) -> list[int]:
+    """Ids of all logs of its organisation: a successor log relies on what its prior log said."""
+    return list(Log.objects.filter(organisation_id=log.organisation_id).values_list("id", flat=True))
 
 
 def statements_of(rows: QuerySet[Entry]) -> Iterator[tuple[int, dict[str, Any]]]:
