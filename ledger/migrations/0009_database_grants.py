@@ -33,9 +33,16 @@ REVOKES = {
     "ecp_app": """
         ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM ecp_app;
         REVOKE ALL ON ALL TABLES IN SCHEMA public FROM ecp_app;
+        REVOKE USAGE ON SCHEMA public FROM ecp_app;
     """,
-    "ecp_ckpt": "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM ecp_ckpt;",
-    "ecp_auditor": "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM ecp_auditor;",
+    "ecp_ckpt": """
+        REVOKE ALL ON ALL TABLES IN SCHEMA public FROM ecp_ckpt;
+        REVOKE USAGE ON SCHEMA public FROM ecp_ckpt;
+    """,
+    "ecp_auditor": """
+        REVOKE ALL ON ALL TABLES IN SCHEMA public FROM ecp_auditor;
+        REVOKE USAGE ON SCHEMA public FROM ecp_auditor;
+    """,
 }
 
 
