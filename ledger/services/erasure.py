@@ -13,25 +13,27 @@ from ecp_project.kernel.errors import PermissionDenied
 from ecp_project.kernel.ids import new_uuid7
 from ledger.core.statement import build_erasure
 from ledger.models import ErasureRequest, Log, SealedPart, SubjectKey, Submission
-from ledger.services.ledger import Receipt, TransparencyLedger
+from ledger.services.ledger import Receipt, TransparencyLedger, lock_head
 from ledger.services.sealing import forget_keys, handle_mac
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection
     from datetime import datetime
     from uuid import UUID
+
+    from django.db.models import QuerySet
 
 PARTS_PER_ENTRY = 256
 
 
 def erasure_request(*, log: Log, uid: UUID, basis: str, requested_by: str, now: datetime) -> ErasureRequest:
     """Keep a request until another person approves it; asking twice keeps the first."""
-    found = ErasureRequest.objects.filter(log=log, uid=uid, run__isnull=True).first()
-    if found is not None:
-        return found
-    return ErasureRequest.objects.create(
-        log=log, uid=uid, basis=basis, requested_by=requested_by, requested_at=now
-    )
+    with transaction.atomic():
+        lock_head(log)  # two at once would both find none
+        found = ErasureRequest.objects.filter(log=log, uid=uid, run__isnull=True).first()
+        return found or ErasureRequest.objects.create(
+            log=log, uid=uid, basis=basis, requested_by=requested_by, requested_at=now
+        )
 
 
 def erasure_approve(*, request: ErasureRequest, approved_by: str, now: datetime) -> ErasureRequest:
@@ -39,8 +41,10 @@ def erasure_approve(*, request: ErasureRequest, approved_by: str, now: datetime)
         raise PermissionDenied(
             "role_missing", "another person than the one who asked must approve an erasure"
         )
-    request.approved_by, request.approved_at = approved_by, now
-    request.save(update_fields=["approved_by", "approved_at"])
+    # Whoever approves first is the one who did.
+    waiting = ErasureRequest.objects.filter(pk=request.pk, approved_by="")
+    waiting.update(approved_by=approved_by, approved_at=now)
+    request.refresh_from_db()
     return request
 
 
@@ -48,15 +52,10 @@ def erase_subject(*, log: Log, handle: str, basis: str, actor: str, now: datetim
     """Delete the data subject's key, every part under it, and what would tell a retry of those records."""
     mac = handle_mac(log.organisation.slug, handle, now)
     with transaction.atomic():
-        keys = list(
-            SubjectKey.objects.select_for_update().filter(handle_mac=mac).values_list("id", flat=True)
-        )
-        parts = list(
-            SealedPart.objects.filter(log=log, subject_key_id__in=keys)
-            .order_by("uid", "ptr")
-            .values_list("uid", "ptr")
-        )
-        _, receipts = erase_parts(log, parts, basis=basis, actor=actor, requested_at=now, now=now)
+        lock_head(log)
+        keys = _locked(SubjectKey.objects.filter(handle_mac=mac))
+        rows = parts_under(log, keys)
+        _, receipts = erase_parts(log, rows, basis=basis, actor=actor, requested_at=now, now=now)
         SubjectKey.objects.filter(id__in=keys).delete()
         transaction.on_commit(forget_keys)
     return receipts
@@ -65,41 +64,53 @@ def erase_subject(*, log: Log, handle: str, basis: str, actor: str, now: datetim
 def erase_decision(*, log: Log, uid: UUID, basis: str, actor: str, now: datetime) -> list[Receipt]:
     """Delete the parts of one decision; a subject's key stays while other parts use it."""
     with transaction.atomic():
+        lock_head(log)
         rows = SealedPart.objects.filter(log=log, uid=uid)
-        keys = set(rows.values_list("subject_key_id", flat=True))
-        parts = list(rows.order_by("uid", "ptr").values_list("uid", "ptr"))
-        list(SubjectKey.objects.select_for_update().filter(id__in=keys).values_list("id", flat=True))
-        _, receipts = erase_parts(log, parts, basis=basis, actor=actor, requested_at=now, now=now)
+        keys = _locked(SubjectKey.objects.filter(id__in=list(rows.values_list("subject_key_id", flat=True))))
+        _, receipts = erase_parts(log, rows, basis=basis, actor=actor, requested_at=now, now=now)
         used = set(
             SealedPart.objects.filter(subject_key_id__in=keys).values_list("subject_key_id", flat=True)
         )
-        SubjectKey.objects.filter(id__in=keys - used).delete()
+        SubjectKey.objects.filter(id__in=set(keys) - used).delete()
         transaction.on_commit(forget_keys)
     return receipts
 
 
+def _locked(keys: QuerySet[SubjectKey]) -> list[UUID]:
+    """Ids of the keys that are still there once an erasure under way is over."""
+    return list(keys.select_for_update().values_list("id", flat=True))
+
+
+def parts_under(log: Log, keys: Collection[UUID]) -> QuerySet[SealedPart]:
+    """Everything sealed under these keys, in all logs of the organisation: they share its data subjects."""
+    logs = list(Log.objects.filter(organisation_id=log.organisation_id).values_list("id", flat=True))
+    rows: QuerySet[SealedPart] = SealedPart.objects.filter(log_id__in=logs, subject_key_id__in=keys)
+    return rows
+
+
 def erase_parts(
     log: Log,
-    parts: Sequence[tuple[UUID, str]],
+    rows: QuerySet[SealedPart],
     *,
     basis: str,
     actor: str,
     requested_at: datetime,
     now: datetime,
 ) -> tuple[str, list[Receipt]]:
-    """Id of the run and its entries, inside the caller's transaction. The caller sees to the keys.
+    """Id of the run and its entries, inside the caller's transaction, which holds the head's lock.
 
-    Rows first, the entries (and with them the head's lock) last.
+    The caller sees to the keys.
     """
-    uids = {uid for uid, _ in parts}
-    Submission.objects.filter(log=log, uid__in=uids).delete()
-    for uid, ptr in parts:
-        SealedPart.objects.filter(log=log, uid=uid, ptr=ptr).delete()
+    found = list(rows.values_list("log_id", "uid", "ptr"))
+    for log_id in {log_id for log_id, _, _ in found}:
+        uids = {uid for of_log, uid, _ in found if of_log == log_id}
+        Submission.objects.filter(log_id=log_id, uid__in=uids).delete()
+    rows.delete()
+    parts = sorted({(str(uid), ptr) for _, uid, ptr in found})
     run, total = new_uuid7(now), -(-len(parts) // PARTS_PER_ENTRY)
     ledger = TransparencyLedger(log)
     receipts = []
     for number in range(total):
-        chunk = parts[number * PARTS_PER_ENTRY : (number + 1) * PARTS_PER_ENTRY]
         stmt = build_erasure(
             id_=new_uuid7(now),
             org=log.organisation.slug,
@@ -110,7 +121,7 @@ def erase_parts(
             run=run,
             part=number + 1,
             of=total,
-            parts=[(str(uid), ptr) for uid, ptr in chunk],
+            parts=parts[number * PARTS_PER_ENTRY : (number + 1) * PARTS_PER_ENTRY],
         )
         receipts.append(ledger.append_statement(stmt, now=now))
     return run, receipts

@@ -9,11 +9,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import Q
 
 from ecp_project.kernel.errors import Unavailable
 from ledger.models import ErasureRequest, Log, SealedPart, SubjectKey
-from ledger.services.erasure import erase_parts
+from ledger.services.erasure import erase_parts, parts_under
+from ledger.services.ledger import lock_head
 from ledger.services.sealing import forget_keys
 
 if TYPE_CHECKING:
@@ -49,20 +49,20 @@ def erasure_run(*, now: datetime) -> list[Receipt]:
 def _erase_together(log: Log, basis: str, ids: Iterable[int], now: datetime) -> list[Receipt]:
     """One transaction for requests of one log and basis; a second run at the same time finds none left."""
     with transaction.atomic():
+        lock_head(log)
         requests = list(ErasureRequest.objects.select_for_update().filter(pk__in=ids, run__isnull=True))
         if not requests:
             return []
         macs = [bytes(request.handle_mac) for request in requests if request.handle_mac is not None]
         uids = [request.uid for request in requests if request.uid is not None]
         subjects = set(SubjectKey.objects.filter(handle_mac__in=macs).values_list("id", flat=True))
-        found = SealedPart.objects.filter(Q(subject_key_id__in=subjects) | Q(uid__in=uids), log=log)
+        found = parts_under(log, subjects) | SealedPart.objects.filter(log=log, uid__in=uids)
         keys = subjects | set(found.values_list("subject_key_id", flat=True))
         # Locked before the parts are read: an append that would add one waits, or encrypts under a fresh key.
         list(SubjectKey.objects.select_for_update().filter(id__in=keys).values_list("id", flat=True))
-        parts = list(found.order_by("uid", "ptr").values_list("uid", "ptr"))
         run, receipts = erase_parts(
             log,
-            parts,
+            found,
             basis=basis,
             actor=ACTOR,
             requested_at=min(request.requested_at for request in requests),

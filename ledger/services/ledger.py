@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import psycopg
@@ -350,6 +350,18 @@ def signed_statement(body: bytes, log: Log) -> tuple[dict[str, Any], list[Any], 
     if stmt["org"] != log.organisation.slug:
         raise BadRequest("org_mismatch", f"the log belongs to {log.organisation.slug}", pointer="/stmt/org")
     return stmt, document["sigs"], raw
+
+
+def lock_head(log: Log) -> datetime:
+    """Let nothing be appended before the caller commits; returns when the last entry came.
+
+    For what must not pass an append under way. An append locks head, log and subject keys in this order, so
+    whoever locks one of the others and appends afterwards takes the head first.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT last_rcvd FROM ledger_head WHERE log_id = %s FOR UPDATE", (log.id,))
+        (last_rcvd,) = cursor.fetchone()
+    return cast("datetime", last_rcvd)
 
 
 def count_entry(log: str, kind: str) -> None:

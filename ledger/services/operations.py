@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -17,7 +17,8 @@ from ledger.core.export import export_lines, write_log
 from ledger.core.statement import build_mode
 from ledger.models import POSITIONS_PER_LOG, Entry, Guard, Log, Mode
 from ledger.selectors.proofs import newest_checkpoint
-from ledger.services.ledger import Receipt, TransparencyLedger
+from ledger.services.ledger import Receipt, TransparencyLedger, lock_head
+from ledger.services.policies import policies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,11 @@ ACTOR = "system:ledger"
 
 
 def start(*, now: datetime) -> None:
-    """What every process does once: obey `ECP_LEDGER_MODE`, and tell in the logs what has ended."""
+    """What every process does once: obey `ECP_LEDGER_MODE`, read the policies, tell what has ended.
+
+    A policy file that breaks a rule stops the start, not an append later on.
+    """
+    policies()
     forced = modes.Halt("ECP_LEDGER_MODE is HALT", now, is_sticky=True)
     modes.process.force(forced if settings.ECP_LEDGER_MODE == "HALT" else None)
     if tell not in sequencer.on_news:
@@ -43,7 +48,7 @@ def mode_switch(*, log: Log, to: str, reason: str, actor: str, now: datetime) ->
     None, and the entry that reopens the log tells since when it stood still.
     """
     with transaction.atomic():
-        last_rcvd = _lock_head(log)
+        last_rcvd = lock_head(log)
         current = Log.objects.select_for_update().get(pk=log.pk)
         if current.mode == to:
             raise Conflict("id_reused", f"{log.slug} is in mode {to} already")
@@ -65,14 +70,6 @@ def mode_switch(*, log: Log, to: str, reason: str, actor: str, now: datetime) ->
             Log.objects.filter(pk=log.pk).update(mode=to)
         transaction.on_commit(lambda: _keep_state(now))
     return receipt
-
-
-def _lock_head(log: Log) -> datetime:
-    """Nothing is appended before the caller commits; returns when the last entry came."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT last_rcvd FROM ledger_head WHERE log_id = %s FOR UPDATE", (log.id,))
-        (last_rcvd,) = cursor.fetchone()
-    return cast("datetime", last_rcvd)
 
 
 def _told_if_possible(log: Log, stmt: dict[str, Any], now: datetime) -> Receipt | None:
@@ -121,7 +118,7 @@ def resumed_tell(*, halt: modes.Halt, now: datetime) -> list[Receipt]:
     receipts = []
     for log in Log.objects.filter(mode=Mode.ACTIVE).select_related("organisation").order_by("id"):
         with transaction.atomic():
-            _lock_head(log)
+            lock_head(log)
             later = _mode_entries(log).filter(rcvd__gte=halt.since).values_list("entry", flat=True)
             if any(parse_entry(bytes(raw)).stmt["actor"] == ACTOR for raw in later):
                 continue

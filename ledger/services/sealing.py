@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from ecp_project.kernel.errors import Unavailable
 from ecp_project.kernel.signing import b64url
 from ledger.core.sealing import aad, derive, seal, unseal
 from ledger.models import MacRoot, SealedPart, SubjectKey
@@ -30,6 +31,7 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 IDEM_INFO = b"ecp-idem/v1"
 HANDLE_INFO = b"ecp-handle/v1"
+ERASURES_IN_A_ROW = 5
 
 
 def kek_id(kek: bytes) -> str:
@@ -135,19 +137,28 @@ def subject_key(mac: bytes, now: datetime) -> SubjectDek:
     cached = _subject_keys.get(mac)
     if cached is not None:
         return cached
-    key_id, dek = uuid4(), os.urandom(KEY_BYTES)
-    name, wrapped = wrap(dek, dek_label(key_id))
-    with transaction.atomic():
-        SubjectKey.objects.bulk_create(
-            [SubjectKey(id=key_id, handle_mac=mac, kek_id=name, wrapped_dek=wrapped, created=now)],
-            ignore_conflicts=True,
-        )
-    row = SubjectKey.objects.get(handle_mac=mac)
+    row = _stored_key(mac, now)
     found = SubjectDek(row.id, unwrap(row.kek_id, bytes(row.wrapped_dek), dek_label(row.id)), None)
     if len(_subject_keys) >= _MAX_CACHED:
         _subject_keys.clear()
     _subject_keys[mac] = found
     return found
+
+
+def _stored_key(mac: bytes, now: datetime) -> SubjectKey:
+    for _ in range(ERASURES_IN_A_ROW):
+        key_id, dek = uuid4(), os.urandom(KEY_BYTES)
+        name, wrapped = wrap(dek, dek_label(key_id))
+        with transaction.atomic():
+            SubjectKey.objects.bulk_create(
+                [SubjectKey(id=key_id, handle_mac=mac, kek_id=name, wrapped_dek=wrapped, created=now)],
+                ignore_conflicts=True,
+            )
+        row = SubjectKey.objects.filter(handle_mac=mac).first()
+        if row is not None:
+            return row
+        # There was one, so none was made, and it has been erased since.
+    raise Unavailable("ledger_busy", "the data subject is being erased; nothing was stored", retry_after=1)
 
 
 def seal_parts(
