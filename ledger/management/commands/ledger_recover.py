@@ -25,8 +25,8 @@ ADVICE = {
         "for good, two admins accept that with --accept-loss --reason TEXT --by NAME --approved-by NAME."
     ),
     "no_anchor": (
-        "No checkpoint outside can be read. Make a sink of ECP_CHECKPOINT_SINKS readable; or, if you vouch "
-        "for this database, run again with --accept-db --reason TEXT."
+        "No sink of ECP_CHECKPOINT_SINKS holds a checkpoint of this log, or none can be read. Make one "
+        "readable; or, if you vouch for this database, run again with --accept-db --reason TEXT."
     ),
     "unsound": (
         "The database does not verify, so it stays halted. Restore another backup, or follow the runbook of "
