@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import StringIO
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,7 +56,7 @@ def test_models_and_migrations_agree() -> None:
 
 def test_each_app_has_one_leaf_and_the_ledger_one_line() -> None:
     assert LOADER.detect_conflicts() == {}
-    for before, name in zip(LEDGER, LEDGER[1:], strict=False):
+    for before, name in pairwise(LEDGER):
         assert ("ledger", before) in LOADER.disk_migrations["ledger", name].dependencies
 
 
