@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.api.permissions import SCOPES
@@ -25,11 +26,23 @@ from ecp_project.kernel.errors import BadRequest, EcpError
 from ledger.changelist import ConsoleModelAdmin, ReadOnlyAdmin, request_viewer
 from ledger.core.columns import DECISION
 from ledger.keys import verifiers
-from ledger.models import Agent, AgentKey, ApiKey, Decision, Entry, Log, Membership, Organisation, Role
+from ledger.models import (
+    Agent,
+    AgentKey,
+    ApiKey,
+    Decision,
+    Entry,
+    ErasureRequest,
+    Log,
+    Membership,
+    Organisation,
+    Role,
+)
 from ledger.selectors import console
 from ledger.selectors.integrity import entry_verdict
 from ledger.selectors.proofs import newest_checkpoint
 from ledger.selectors.records import record_of
+from ledger.services.erasure import erasure_approve
 from ledger.services.identities import apikey_create, apikey_revoke
 from ledger.services.sealing import open_parts
 
@@ -224,6 +237,69 @@ class LogAdmin(ReadOnlyAdmin):
         if log is None:
             raise Http404
         return HttpResponseRedirect(f"{reverse('admin:ledger_log_changelist')}#{log.slug}")
+
+
+@admin.register(ErasureRequest)
+class ErasureRequestAdmin(ConsoleModelAdmin):
+    """Requests for erasure; an admin approves what another person asked for (LEDGER section 14)."""
+
+    organisation_path = "log__organisation"
+    title = _("Erasures")
+    readers = (Role.OPERATOR, Role.ADMIN)
+    list_display = ("record", "log", "basis", "requested_at", "requested_by", "state")
+    list_display_links = None
+    list_select_related = ("log",)
+    ordering = ("-requested_at",)
+    actions = ("approve",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        own = request_viewer(request).organisations_as(*self.readers)
+        return super().get_queryset(request).filter(log__organisation_id__in=own)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return bool(request_viewer(request).organisations_as(*self.readers))
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        del obj
+        return self.has_module_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        del request  # asked for through the API, by the id of the decision
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        del request, obj
+        return False
+
+    def has_approve_permission(self, request: HttpRequest) -> bool:
+        return bool(self.managed(request))
+
+    @admin.display(description=_("Record"))
+    def record(self, row: ErasureRequest) -> str:
+        if row.uid is None:
+            return str(_("all records of a data subject"))
+        address = f"{reverse('admin:ledger_entry_changelist')}?{urlencode({'q': str(row.uid)})}"
+        return format_html('<a class="hash" href="{}">{}</a>', address, row.uid)
+
+    @admin.display(description=_("State"))
+    def state(self, row: ErasureRequest) -> str:
+        if row.run:
+            return str(_("erased"))
+        if row.approved_at:
+            return str(_("approved, erased with the next daily run"))
+        return str(_("waits for an admin who did not ask for it"))
+
+    @admin.action(description=_("Approve selected erasures; they cannot be undone"), permissions=["approve"])
+    def approve(self, request: HttpRequest, rows: QuerySet[ErasureRequest]) -> None:
+        own = rows.filter(log__organisation_id__in=self.managed(request), approved_by="")
+        for row in own.select_related("log__organisation"):
+            actor = self.actor(request, row.log.organisation)
+            try:
+                erasure_approve(request=row, approved_by=actor, now=utc_now())
+            except EcpError as problem:
+                messages.error(request, f"{row.uid or row}: {problem.detail}")
+            else:
+                messages.success(request, _("Approved: %(record)s") % {"record": row.uid or row})
 
 
 class AgentForm(_AgentModelForm):

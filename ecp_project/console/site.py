@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from django.template.response import TemplateResponse
 
 # What people come for first; everything that is not named follows by name.
-MENU = ("Decision", "Entry", "Log", "Agent", "AgentKey", "ApiKey", "Organisation", "Membership")
+MENU = (
+    "Decision", "Entry", "Log", "ErasureRequest", "Agent", "AgentKey", "ApiKey", "Organisation", "Membership",
+)  # fmt: skip
 
 
 class ConsoleSite(AdminSite):

@@ -35,6 +35,7 @@ PAGES = (
     f"{DECISIONS}?q=nothing-like-this&zone=operator",
     ENTRIES,
     "/console/ledger/log/",
+    "/console/ledger/erasurerequest/",
     "/console/ledger/agent/",
     "/console/ledger/agent/add/",
     "/console/ledger/agentkey/",

@@ -37,6 +37,7 @@ PAGES = (
     "ledger/decision/?q=nothing-like-this",
     "ledger/entry/",
     "ledger/log/",
+    "ledger/erasurerequest/",
     "ledger/agent/",
     "ledger/agent/add/",
     "ledger/agentkey/",
