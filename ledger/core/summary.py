@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 from unicodedata import normalize
@@ -105,17 +106,23 @@ def summarise(context: Mapping[str, Any], policy: ContextPolicy) -> tuple[dict[s
 
 def unruled_booleans(context: Mapping[str, Any], policy: ContextPolicy) -> list[str]:
     """Name the booleans that the summary shows because no rule speaks of them."""
+    if bool not in map(type, context.values()):  # every append asks, and a summary costs more than a look
+        return []
     summary, _ = summarise(context, policy)
     return [name for name, shown in summary.items() if type(shown) is bool and name not in policy.rules]
 
 
 def decade_band(number: float) -> str:
     """Give the power of ten and the next between which a number lies, written out: 349.99 is `100..1000`."""
-    magnitude = abs(_decimal(number))
-    if not magnitude:
+    if not number:
         return "0"
-    exponent = magnitude.adjusted()
-    negative = number < 0
+    # The digits of a whole number tell what its decimal form would, at a fraction of the cost.
+    exponent = len(str(abs(number))) - 1 if type(number) is int else _decimal(number).adjusted()
+    return _decade(max(-1, exponent), number < 0)
+
+
+@lru_cache(maxsize=2 * 320)
+def _decade(exponent: int, negative: bool) -> str:  # noqa: FBT001 - the key of a cache
     if exponent >= _DECADE_LIMIT:
         return f"<=-{10**_DECADE_LIMIT}" if negative else f">={10**_DECADE_LIMIT}"
     low, high = (0, 1) if exponent < 0 else (10**exponent, 10 ** (exponent + 1))

@@ -118,7 +118,7 @@ def handle_mac(organisation: str, handle: str, now: datetime) -> bytes:
 @dataclass(frozen=True, slots=True)
 class SubjectDek:
     id: UUID
-    dek: bytes
+    dek: AESGCM
     row: KeyRow | None  # to be stored with the parts; None when it is stored already
 
 
@@ -129,7 +129,7 @@ _MAX_CACHED = 4_096
 def fresh_key() -> SubjectDek:
     """A key for one decision; it is stored in the same transaction as the parts it seals."""
     key_id, dek = uuid4(), os.urandom(KEY_BYTES)
-    return SubjectDek(key_id, dek, KeyRow(key_id, *wrap(dek, dek_label(key_id))))
+    return SubjectDek(key_id, AESGCM(dek), KeyRow(key_id, *wrap(dek, dek_label(key_id))))
 
 
 def subject_key(mac: bytes, now: datetime) -> SubjectDek:
@@ -138,7 +138,8 @@ def subject_key(mac: bytes, now: datetime) -> SubjectDek:
     if cached is not None:
         return cached
     row = _stored_key(mac, now)
-    found = SubjectDek(row.id, unwrap(row.kek_id, bytes(row.wrapped_dek), dek_label(row.id)), None)
+    dek = unwrap(row.kek_id, bytes(row.wrapped_dek), dek_label(row.id))
+    found = SubjectDek(row.id, AESGCM(dek), None)
     if len(_subject_keys) >= _MAX_CACHED:
         _subject_keys.clear()
     _subject_keys[mac] = found
