@@ -14,8 +14,10 @@ from django.db import transaction
 
 from ecp_project.api.authentication import Principal
 from ecp_project.kernel.canonical import parse_document
-from ecp_project.kernel.errors import EcpError, Unavailable
-from ledger.core.statement import build_annotation
+from ecp_project.kernel.clock import format_time
+from ecp_project.kernel.errors import BadRequest, EcpError, Unavailable
+from ecp_project.kernel.ids import is_uuid7
+from ledger.core import statement as statements
 from ledger.services.ledger import TransparencyLedger
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 BATCH = 500
 OPENING_S = 45.0  # below the clock skew that an append tolerates, as the time is taken before
+ANNOTATION_MEMBERS = frozenset({"id", "target", "kind", "text", "status"})
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 T = TypeVar("T")
 
 
@@ -106,18 +110,7 @@ def _annotate(ledger: TransparencyLedger, actor: str, lines: Sequence[bytes], no
     outcomes: list[Any] = []
     for line in lines:
         try:
-            document = parse_document(line)
-            stmt = build_annotation(
-                id_=document["id"],
-                org=ledger.log.organisation.slug,
-                # The time is part of the statement, so that a second run makes the same bytes.
-                ts=_time_of_id(document["id"]),
-                actor=actor,
-                kind=document["kind"],
-                target=document["target"],
-                text=document["text"],
-                status=document.get("status"),
-            )
+            stmt = _annotation(parse_document(line), org=ledger.log.organisation.slug, actor=actor)
             with transaction.atomic():
                 outcomes.append(ledger.append_statement(stmt, now=now).stored)
         except EcpError as problem:
@@ -125,6 +118,18 @@ def _annotate(ledger: TransparencyLedger, actor: str, lines: Sequence[bytes], no
                 raise
             outcomes.append(problem)
     return outcomes
+
+
+def _annotation(document: dict[str, Any], *, org: str, actor: str) -> dict[str, Any]:
+    for name in document:
+        if name not in ANNOTATION_MEMBERS:
+            raise BadRequest("unknown_field", f"{name} is not a member of an annotation", pointer=f"/{name}")
+    uid = document.get("id")
+    # The time is part of the statement, and a second run must make the same bytes: so it comes from the id.
+    at = _time_of_id(uid) if isinstance(uid, str) and is_uuid7(uid) else EPOCH
+    stmt = document | {"v": "ecp.annotation/1", "org": org, "actor": actor, "ts": format_time(at)}
+    statements.validate(stmt)
+    return stmt
 
 
 def _time_of_id(uid: str) -> datetime:
