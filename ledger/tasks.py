@@ -43,16 +43,13 @@ app.conf.beat_schedule.update({
         "options": {"expires": 3_600},
     },
 })  # fmt: skip
-ROUNDS = 20  # slices in one task, so that it stays well below the broker's visibility timeout
 STEP_S = 30.0  # after this long no further slice is begun
 
 
 @shared_task(name="ledger.project_search")
 def project_search() -> None:
     for log_id in Log.objects.values_list("id", flat=True):
-        for _ in range(ROUNDS):
-            if not projections.project_search(log_id=log_id):
-                break
+        projections.keep_up(log_id=log_id)
 
 
 @shared_task(name="ledger.verification_request")

@@ -17,13 +17,15 @@ from ecp_project.kernel.errors import BadRequest
 from ledger.core.columns import DECISION
 from ledger.core.entry import EntrySyntax, parse_entry
 from ledger.core.statement import Projection, kind_of
-from ledger.models import POSITIONS_PER_LOG, Cursor, Entry, EntrySearch, Log
+from ledger.models import POSITIONS_PER_LOG, Cursor, Entry, EntrySearch, Head, Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NAME = "search"
 SLICE = 2_000
+ROUNDS = 20  # slices in one task, so that it stays well below the broker's visibility timeout
+BUSY = 200  # entries that were appended while one slice was projected
 INSERT_SQL = """
 INSERT INTO ledger_entrysearch (entry_id, zone, level, bypassed, explanation, body)
 SELECT r.entry_id, r.zone, r.level, r.bypassed, to_tsvector('simple', r.words), r.body
@@ -61,6 +63,25 @@ def project_search(*, log_id: int, limit: int = SLICE) -> int:
         _insert(log_id, rows)
         Cursor.objects.filter(name=NAME, log_id=log_id).update(next_seq=rows[-1][0] - base + 1)
     return len(rows)
+
+
+def keep_up(*, log_id: int, limit: int = SLICE) -> int:
+    """Bring the projection towards the head, slice by slice; returns by how many entries.
+
+    While much is appended, one slice is all: appends go first, and the rest is caught up with afterwards.
+    """
+    done, size = 0, _size(log_id)
+    for _ in range(ROUNDS):
+        step = project_search(log_id=log_id, limit=limit)
+        done += step
+        before, size = size, _size(log_id)
+        if not step or size - before > BUSY:
+            break
+    return done
+
+
+def _size(log_id: int) -> int:
+    return Head.objects.values_list("size", flat=True).get(log_id=log_id)
 
 
 class _Row(NamedTuple):

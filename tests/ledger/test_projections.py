@@ -218,3 +218,19 @@ def test_the_worker_brings_every_log_up_to_date(log: Log) -> None:
     decide(log, *(new_uuid7(utc_now()) for _ in range(2)))
     tasks.project_search()
     assert projections.projection_lag(log) == 0
+
+
+def test_one_slice_at_a_time_while_much_is_appended(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    decide(log, *(new_uuid7(utc_now()) for _ in range(9)))
+    monkeypatch.setattr(projections, "BUSY", 2)
+    real = projections.project_search
+
+    def while_others_append(*, log_id: int, limit: int) -> int:
+        decide(log, *(new_uuid7(utc_now()) for _ in range(3)))
+        return real(log_id=log_id, limit=limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(projections, "project_search", while_others_append)
+        assert projections.keep_up(log_id=log.id, limit=2) == 2
+    assert projections.keep_up(log_id=log.id, limit=2) == 10
+    assert projections.keep_up(log_id=log.id, limit=2) == 0
