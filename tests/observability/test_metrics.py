@@ -142,7 +142,9 @@ from ecp_project.api.metrics import THROTTLED
 from ecp_project.kernel.clock import utc_now
 from ecp_project.observability import metrics
 from ledger import modes
+from ledger.metrics import OUTSTANDING
 child = os.fork()
+OUTSTANDING.set(2 if child else 300)
 THROTTLED.labels(scope="append").inc(2 if child else 3)
 metrics.process_started("c0ffee")
 if not child:
@@ -150,12 +152,13 @@ if not child:
 os.waitpid(child, 0)
 shown = metrics.registry()
 print(shown.get_sample_value("ecp_throttled_total", {"scope": "append"}),
-      shown.get_sample_value("ecp_ledger_mode", {"mode": "active"}))
+      shown.get_sample_value("ecp_ledger_mode", {"mode": "active"}),
+      shown.get_sample_value("ecp_ledger_outstanding"))
 """
 
 
 @pytest.mark.unit
-def test_numbers_of_the_processes_of_a_server_are_added_up(tmp_path: Path) -> None:
+def test_numbers_of_all_processes_are_added_up_but_what_a_dead_one_had_in_hand_is_not(tmp_path: Path) -> None:
     folder = tmp_path / "metrics"
     folder.mkdir()
     surroundings = {
@@ -166,4 +169,4 @@ def test_numbers_of_the_processes_of_a_server_are_added_up(tmp_path: Path) -> No
         [sys.executable, "-c", TWO_PROCESSES],
         cwd=PROJECT, check=True, capture_output=True, text=True, env=os.environ | surroundings,
     )  # fmt: skip
-    assert told.stdout.split() == ["5.0", "1.0"]
+    assert told.stdout.split() == ["5.0", "1.0", "2.0"]
