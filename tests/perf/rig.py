@@ -136,7 +136,7 @@ class Rig:
         self._child("web", [python, "-m", "gunicorn", "ecp_project.wsgi:application",
                             "--config", "python:ecp_project.gunicorn_conf"], web)  # fmt: skip
         self._child("checkpointer", [python, "manage.py", "ledger_checkpointer"], checkpointer)
-        self._child("worker", [*celery, "worker", "-Q", "polls,default", "-c", "1",
+        self._child("worker", [*celery, "worker", "-Q", "polls,default", "-c", "2", "--prefetch-multiplier", "1",
                                "--loglevel", "WARNING"], plain)  # fmt: skip
         self._child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", "", "--schedule",
                              str(self.home / "state" / "beat-schedule")], plain)  # fmt: skip
