@@ -484,9 +484,13 @@ def _check_row(row: tuple[Any, ...], origin: str, seq: int, tip: bytes, rcvd: st
         raise ReadbackMismatch(origin, seq, "prev is not the leaf hash before it")
     if entry.rcvd < rcvd:
         raise ReadbackMismatch(origin, seq, "rcvd runs backwards")
+    try:
+        columns = columns_of(entry.stmt)
+    except (KeyError, AttributeError) as error:
+        raise ReadbackMismatch(origin, seq, "the statement lacks a member of its kind") from error
     if (
         UUID(entry.stmt["id"]) != row[1]
-        or columns_of(entry.stmt) != Columns(*row[2:9])
+        or columns != Columns(*row[2:9])
         or format_time(row[9].astimezone(UTC)) != entry.rcvd
         or entry.late != row[10]
     ):
