@@ -188,6 +188,20 @@ def test_part_that_arrives_after_its_key_is_gone_belongs_to_nobody_known(people:
     assert erase(people) == []
 
 
+def test_key_that_another_process_erased_is_not_used_again(client: Client, people: People) -> None:
+    post(client, people, private())
+    known_here = dict(sealing._subject_keys)
+    erase(people)
+    sealing._subject_keys.update(known_here)  # as in a process that has not heard of it
+    first, second = (UUID(post(client, people, private()).json()["id"]) for _ in range(2))
+    for uid in (first, second):
+        assert sealing.open_parts(log_id=people.log.id, origin=people.log.origin, uid=uid)
+    # The first was sealed anew under a key of its own, the second under the person's new one.
+    assert {key.handle_mac is None for key in SubjectKey.objects.all()} == {True, False}
+    assert len(erase(people)) == 1
+    assert list(SealedPart.objects.values_list("uid", flat=True)) == [first]
+
+
 # --- requests
 def test_request_is_kept_once_and_approved_by_the_first_other_person(client: Client, people: People) -> None:
     uid = UUID(post(client, people, private()).json()["id"])

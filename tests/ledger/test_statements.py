@@ -6,12 +6,14 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from django.db import connections
 
 from ecp_project.kernel.canonical import encode
 from ecp_project.kernel.clock import format_time, utc_now
+from ecp_project.kernel.errors import NotFound
 from ecp_project.kernel.ids import new_uuid7
 from ecp_project.kernel.signing import b64url, kid_of, verify
 from ledger.core.entry import parse_entry, signed_message
@@ -20,6 +22,7 @@ from ledger.keys import verifiers
 from ledger.models import Agent, AgentKey, Entry
 from ledger.services.agentkeys import agent_key_revoke
 from ledger.services.identities import apikey_create
+from ledger.services.ledger import TransparencyLedger
 from ledger.services.projections import project_search
 from ledger.services.verification import verify_log
 from tests.ledger.signing import (
@@ -544,3 +547,8 @@ def test_equal_key_statements_at_once_make_one_entry(
         statuses = sorted(threads.map(post, range(12)))
     assert statuses == [200] * 11 + [201]
     assert Entry.objects.filter(log=people.log).count() == 2
+
+
+def test_reading_what_is_not_there(people: People) -> None:
+    with pytest.raises(NotFound, match="no such record"):
+        TransparencyLedger(people.log).get(UUID(new_uuid7(utc_now())))
