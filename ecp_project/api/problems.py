@@ -15,7 +15,7 @@ import psycopg
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpResponse
 from django.template.loader import render_to_string
 from rest_framework import exceptions as drf
@@ -48,6 +48,9 @@ CHALLENGE = 'Bearer realm="ecp"'
 _MACHINE_PATHS = ("/api/", "/log/", "/lsp/", "/witness/", "/.well-known/", "/livez", "/readyz", "/startupz")
 # Raw psycopg errors too: the ledger uses its cursors where Django's cannot carry binary values.
 _DATABASE_DOWN = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+# Internal errors by their class: the server takes no writes, as after a failover, or it ended a transaction
+# that stood idle.
+_DATABASE_DOWN_STATES = frozenset({"25006", "25P03"})
 _log = structlog.get_logger("ecp.api")
 
 
@@ -83,6 +86,11 @@ _DRF: tuple[tuple[type[Exception], Any], ...] = (
 )
 
 
+def _is_database_down(error: Exception) -> bool:
+    cause = error.__cause__ if isinstance(error, InternalError) else error
+    return isinstance(error, _DATABASE_DOWN) or getattr(cause, "sqlstate", None) in _DATABASE_DOWN_STATES
+
+
 def database_unavailable(error: Exception) -> EcpError:
     """OPERATIONS section 5.4: no connection, a full pool or a server that goes down is a 503, never a 500."""
     _log.error(DATABASE_DOWN, exc_info=error)
@@ -93,7 +101,7 @@ def as_problem(error: Exception, context: Mapping[str, Any]) -> EcpError:
     """Translate `error`; whatever nobody expected is a 500 without detail."""
     if isinstance(error, EcpError):
         return error
-    if isinstance(error, _DATABASE_DOWN):
+    if _is_database_down(error):
         return database_unavailable(error)
     for kind, translate in _DRF:
         if isinstance(error, kind):

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import InternalError
+from psycopg.errors import ReadOnlySqlTransaction
+
 from ecp_project.api.authentication import KeyAuthentication, Principal, StaffSessionAuthentication, StoredKey
 from ledger.models import ApiKey, Membership
 from ledger.selectors import entries
@@ -77,9 +80,13 @@ class ApiKeyAuthentication(KeyAuthentication):
 
     def used(self, stored: StoredKey, request: Request, now: datetime) -> None:  # noqa: ARG002 - the base's signature
         if self._last_used_at is None or now - self._last_used_at >= LAST_USED_EVERY:
-            ApiKey.objects.filter(pk=self._id).update(
-                last_used_at=now, last_used_network=request.META.get("REMOTE_ADDR") or None
-            )
+            try:
+                ApiKey.objects.filter(pk=self._id).update(
+                    last_used_at=now, last_used_network=request.META.get("REMOTE_ADDR") or None
+                )
+            except InternalError as error:  # a database that takes no writes can still be read
+                if not isinstance(error.__cause__, ReadOnlySqlTransaction):
+                    raise
 
 
 class SessionAuthentication(StaffSessionAuthentication):
