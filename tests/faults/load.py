@@ -62,16 +62,18 @@ def decision(number: int) -> dict[str, Any]:
 class Load:
     """`singles` threads that post one decision at a time, `batches` that post `lines` in one request.
 
+    They go on until the block is left, or until each has sent `each` requests.
     Leaving the block stops the threads; an answer that was not allowed is then an AssertionError.
     """
 
     def __init__(
-        self, port: int, key: str, journal: Path, *, singles: int = 12, batches: int = 4, lines: int = 20
-    ) -> None:
+        self, port: int, key: str, journal: Path, *, singles: int = 12, batches: int = 4, lines: int = 20,
+        each: int | None = None,
+    ) -> None:  # fmt: skip
         self._port = port
         self._headers = {"Authorization": f"Bearer {key}"}
         self.journal = journal
-        self._lines = lines
+        self._each = each
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._work, args=(1,)) for _ in range(singles)]
         self._threads += [threading.Thread(target=self._work, args=(lines,)) for _ in range(batches)]
@@ -117,6 +119,10 @@ class Load:
             *sorted(a.done for a in list(self.answers) if 200 <= a.status < 300 and a.done > since),
         ]
         return max((later - earlier for earlier, later in itertools.pairwise(good)), default=float("inf"))
+
+    def finish(self) -> None:
+        for thread in self._threads:
+            thread.join()
 
     # --- waiting for the service
 
@@ -177,8 +183,9 @@ class Load:
         return http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
 
     def _work(self, lines: int) -> None:
-        connection = self._connect()
-        while not self._stopped.is_set():
+        connection, done = self._connect(), 0
+        while not self._stopped.is_set() and done != self._each:
+            done += 1
             records: dict[str, bytes] = {}
             with self._lock:
                 numbers = range(self._number, self._number + lines)

@@ -31,7 +31,8 @@ def query(installation: Installation, sql: str, *arguments: Any) -> list[tuple[A
     state = installation.home / "state" / "servers.json"
     url = json.loads(state.read_text(encoding="utf-8"))["DATABASE_URL_MIGRATOR"]
     with psycopg.connect(url, autocommit=True) as connection:
-        return connection.execute(sql, arguments).fetchall()
+        cursor = connection.execute(sql, arguments)
+        return cursor.fetchall() if cursor.description else []
 
 
 def manage(installation: Installation, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -56,29 +56,30 @@ class BreakingWire:
                 continue
             server = socket.create_connection(self.server)
             self._open |= {client, server}
-            threading.Thread(target=self._carry_requests, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._carry_answers, args=(client, server), daemon=True).start()
+            ends = (client, server, threading.Event())
+            threading.Thread(target=self._carry_requests, args=ends, daemon=True).start()
+            threading.Thread(target=self._carry_answers, args=ends, daemon=True).start()
 
-    def _carry_requests(self, client: socket.socket, server: socket.socket) -> None:
+    def _carry_requests(self, client: socket.socket, server: socket.socket, lost: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
                 if self.text in data and self.broken < self.times and self.text:
                     self.broken += 1
                     self.on_break()
-                    _close(client)
-                    if self.after:
-                        server.sendall(data)
-                        server.shutdown(socket.SHUT_WR)  # the server works it off before it sees the end
-                        return
-                    break
+                    if not self.after:
+                        break
+                    lost.set()
+                    server.sendall(data)
+                    server.shutdown(socket.SHUT_WR)  # the server works it off before it sees the end
+                    return
                 server.sendall(data)
         _close(client)
         _close(server)
 
-    def _carry_answers(self, client: socket.socket, server: socket.socket) -> None:
+    def _carry_answers(self, client: socket.socket, server: socket.socket, lost: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(65536):
-                with contextlib.suppress(OSError):
+                if not lost.is_set():
                     client.sendall(data)
         _close(client)
         _close(server)
