@@ -232,8 +232,12 @@ class Checkpointer:
             self._states[log_id] = state
         metrics.SIZE.labels(log=slug).set(size)
         signed = 0
+        # Entries that came back after a restore were signed before: below the mark the key signs nothing.
+        mark = self._high_water.newest(origin)
+        floor = mark.size if mark is not None else 0
         while state.builder.size < size:
-            self._sign_slice(connection, log_id, slug, origin, state, min(size, state.builder.size + SLICE))
+            end = min(size, max(state.builder.size + SLICE, floor))
+            self._sign_slice(connection, log_id, slug, origin, state, end)
             signed += 1
         return signed
 

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from ecp_project.kernel.clock import parse_time
 from ecp_project.kernel.errors import BadRequest, Conflict
 from ecp_project.kernel.signing import b64url_decode
+from ledger.checkpointer import LOCK_CLASS
 from ledger.core.columns import columns_of
 from ledger.core.entry import EntrySyntax, genesis, parse_entry
 from ledger.core.merkle import leaf_hash
@@ -255,14 +256,17 @@ def _copy(cursor: psycopg.Cursor[Any], rows: list[tuple[Any, ...]]) -> None:
 
 
 def store_checkpoint(*, log: Log, note: str, now: datetime) -> None:
-    """Tiles up to a verified checkpoint from the stored leaf hashes, and its row.
+    """Tiles up to a verified checkpoint from the stored leaf hashes, and its row, in the checkpointer's role.
 
-    Only the checkpointer's role may write either. The checkpointer may have been quicker; then its rows are
-    the same, as they follow from the same entries.
+    A checkpointer that runs is left to sign the same entries itself: two writers would get into each other's
+    way.
     """
     checkpoint = Checkpoint.parse(split_note(note)[0])
     base, builder = log.id * POSITIONS_PER_LOG, TileBuilder()
     with connect("checkpointer") as own, own.transaction(), own.cursor(binary=True) as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, log.id))
+        if cursor.fetchone() == (False,):
+            return
         cursor.execute("SET LOCAL statement_timeout = 0")
         with own.cursor("leaves", binary=True) as leaves:
             leaves.execute(

@@ -241,16 +241,27 @@ def test_import_without_a_checkpointer_waits_and_a_second_run_reopens(installati
     assert (code, installation.mode) == (0, "active"), said
 
 
-def test_more_than_one_slice_is_signed_again_below_the_mark(
+def test_entries_that_came_back_are_signed_in_one_go(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The key never signs a smaller size than before, so the import brings the checkpoint along."""
+    """The key never signs a smaller size than before, so a slice may not end below the mark."""
     monkeypatch.setattr("ledger.checkpointer.SLICE", 2)
     installation.restore_backup()
     recover("--from", str(installation.export), "--wait", "0")
-    assert Checkpoint.objects.filter(log=installation.log, size=FULL).count() == 1
     installation.checkpointer.turn()
     assert installation.guard == "ok"
+    sizes = Checkpoint.objects.filter(log=installation.log, size__gte=KEPT).order_by("size")
+    assert list(sizes.values_list("size", flat=True)) == [KEPT, FULL]
+
+
+def test_import_beside_no_checkpointer_brings_the_checkpoint_along(installation: Installation) -> None:
+    installation.restore_backup()
+    installation.checkpointer.close()
+    recover("--from", str(installation.export), "--wait", "0")
+    assert (
+        Checkpoint.objects.get(log=installation.log, size=FULL).note
+        == (installation.export / "checkpoint").read_text()
+    )
 
 
 @pytest.mark.parametrize(
