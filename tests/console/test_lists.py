@@ -257,7 +257,7 @@ def test_slow_search_is_a_problem_with_advice(
 ) -> None:
     assert entries
     slow = "SET LOCAL statement_timeout = '1ms'; SELECT pg_sleep(1)"
-    monkeypatch.setattr(console, "LIMIT_TIME_SQL", slow)
+    monkeypatch.setattr(console, "SEARCH_SQL", slow)
     answer = signed_in(people.ben).get(DECISIONS, {"q": "lamp"})
     assert answer.status_code == 422
     assert "add a time range or an agent" in answer.content.decode()
