@@ -18,9 +18,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge, make_wsgi_app
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from ecp_project import __version__
+from ecp_project.observability.folder import SharedFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,24 +57,11 @@ def empty_folder() -> None:
         Path(folder).mkdir(mode=0o700, parents=True)
 
 
-class _Living(MultiProcessCollector):
-    """Without the gauges of processes that were killed: nobody was left to take them back."""
-
-    def collect(self) -> Any:
-        folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-        for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*.db")}:
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                mark_process_dead(pid)  # type: ignore[no-untyped-call]  # untyped in the library
-        return super().collect()  # type: ignore[no-untyped-call]  # as above
-
-
 def registry(*more: Collector) -> CollectorRegistry:
     """What the port shows; `more` is asked when somebody looks, in the process that serves."""
     collected = CollectorRegistry()
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        _Living(collected)  # type: ignore[no-untyped-call]  # untyped in the library
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        SharedFolder(collected, folder)
     else:
         collected.register(REGISTRY)
     for collector in more:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def test_without_redis_the_depth_is_unknown_and_not_zero(settings: Any) -> None:
 
 
 TWO_PROCESSES = """
-import os
+import os, pathlib
 import django
 django.setup()
 from ecp_project.api.metrics import THROTTLED
@@ -143,17 +144,31 @@ from ecp_project.kernel.clock import utc_now
 from ecp_project.observability import metrics
 from ledger import modes
 from ledger.metrics import OUTSTANDING
-child = os.fork()
-OUTSTANDING.set(2 if child else 300)
-THROTTLED.labels(scope="append").inc(2 if child else 3)
-metrics.process_started("c0ffee")
-if not child:
-    os._exit(0)
-os.waitpid(child, 0)
+from ledger.metrics import APPEND_SECONDS, VERIFIED_SIZE
+folder = pathlib.Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
 shown = metrics.registry()
+for number in range(4):
+    child = os.fork()
+    OUTSTANDING.set(2 if child else 300)
+    THROTTLED.labels(scope="append").inc(2 if child else 3)
+    metrics.process_started("c0ffee")
+    if not child:
+        APPEND_SECONDS.labels(path="single").observe(0.02)
+        VERIFIED_SIZE.set(100 + number)
+        os._exit(0)
+    os.waitpid(child, 0)
+    if number == 2:
+        (folder / f"counter_{child}.db").write_bytes(b"")  # killed before it wrote a byte
+    shown.get_sample_value("ecp_throttled_total", {"scope": "append"})
 print(shown.get_sample_value("ecp_throttled_total", {"scope": "append"}),
       shown.get_sample_value("ecp_ledger_mode", {"mode": "active"}),
-      shown.get_sample_value("ecp_ledger_outstanding"))
+      shown.get_sample_value("ecp_ledger_outstanding"),
+      shown.get_sample_value("ecp_ledger_append_seconds_count", {"path": "single"}),
+      shown.get_sample_value("ecp_ledger_append_seconds_bucket", {"path": "single", "le": "0.025"}),
+      shown.get_sample_value("ecp_ledger_append_seconds_bucket", {"path": "single", "le": "0.01"}),
+      shown.get_sample_value("ecp_ledger_verified_size"),
+      shown.get_sample_value("ecp_build_info", {"version": metrics.__version__, "commit": "c0ffee"}),
+      len({file.stem.rpartition("_")[2] for file in folder.glob("*.db")}))
 """
 
 
@@ -169,4 +184,5 @@ def test_numbers_of_all_processes_are_added_up_but_what_a_dead_one_had_in_hand_i
         [sys.executable, "-c", TWO_PROCESSES],
         cwd=PROJECT, check=True, capture_output=True, text=True, env=os.environ | surroundings,
     )  # fmt: skip
-    assert told.stdout.split() == ["5.0", "1.0", "2.0"]
+    assert json.loads(told.stderr)["event"] == "metrics_file_torn"
+    assert told.stdout.split() == ["17.0", "1.0", "2.0", "4.0", "4.0", "0.0", "103.0", "1.0", "2"]
