@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F, Q
 
 from ecp_project.api.authentication import generate_key
@@ -184,10 +184,10 @@ def apikey_revoke(*, key: ApiKey, now: datetime, actor: str | None = None) -> No
 def apikey_misuse_record(*, key_id: int, now: datetime) -> None:
     """The first use of a key after its revocation is recorded; later ones only count in the metrics.
 
-    The caller is refused in any case, also when the log takes nothing; then the next use is recorded.
+    The caller is refused in any case, also when nothing can be stored; then the next use is recorded.
     """
     unused = Q(last_used_at__isnull=True) | Q(last_used_at__lt=F("revoked_at"))
-    with suppress(Unavailable), transaction.atomic():
+    with suppress(Unavailable, DatabaseError), transaction.atomic():
         if ApiKey.objects.filter(unused, pk=key_id, revoked_at__isnull=False).update(last_used_at=now):
             key = ApiKey.objects.select_related("organisation", "agent").get(pk=key_id)
             _key_act(key, "apikey.use_after_revocation", actor="system:ledger", now=now)

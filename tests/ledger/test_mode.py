@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from ecp_project.kernel.clock import format_time, utc_now
 from ecp_project.kernel.errors import Conflict, Unavailable
@@ -26,6 +26,7 @@ from ledger.core.statement import build_annotation
 from ledger.keys import signer
 from ledger.models import Entry, Guard, Log
 from ledger.services import operations
+from ledger.services.identities import apikey_create, apikey_revoke
 from ledger.services.ledger import TransparencyLedger
 from tests.ledger.test_append import decision, post
 from tests.running_ledger import SEED
@@ -417,3 +418,44 @@ def test_missing_or_disabled_event_trigger_is_a_warning_that_names_it(
     assert "ledger_drop_guard" in str(found.msg)
     assert "ledger_ddl_guard" not in str(found.msg)
     assert checks.event_triggers_stand(databases=[]) == []  # without --database no database is asked
+
+
+# --- a failover that leaves the database read-only
+@pytest.fixture
+def read_only(people: People, cluster: Cluster, database_name: str) -> Iterator[Callable[[str], None]]:
+    """Switch what new connections may do, and end the old ones, as a failover to a standby does."""
+    del people
+
+    def switch(state: str) -> None:
+        with cluster.connect() as superuser:
+            superuser.execute(f"ALTER DATABASE {database_name} SET default_transaction_read_only = {state}")
+            superuser.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
+                (database_name, "ecp_app"),
+            )
+        connections.close_all()
+
+    yield switch
+    switch("off")
+
+
+@pytest.mark.usefixtures("quick_probes")
+def test_read_only_database_is_read_and_takes_entries_again_by_itself(
+    client: Client, people: People, read_only: Callable[[str], None]
+) -> None:
+    uid = post(client, people, decision()).json()["id"]
+    issued = apikey_create(organisation=people.acme, agent=None, scopes=("decisions:read",), now=utc_now())
+    revoked = apikey_create(organisation=people.acme, agent=None, scopes=("ledger:read",), now=utc_now())
+    apikey_revoke(key=revoked.row, now=utc_now())
+    read_only("on")
+    answers = [post(client, people, decision()) for _ in range(2)]
+    assert {answer.status_code for answer in answers} == {503}, answers[0].content
+    assert answers[-1].json()["halt_reason"] == "sqlstate_25006"
+    fresh: dict[str, Any] = {"HTTP_AUTHORIZATION": f"Bearer {issued.text}"}  # its first use cannot be noted
+    assert client.get(f"/api/v1/decisions/{uid}/", **fresh).status_code == 200
+    gone: dict[str, Any] = {"HTTP_AUTHORIZATION": f"Bearer {revoked.text}"}
+    assert client.get("/api/v1/logs/", **gone).status_code == 401
+    read_only("off")
+    until(lambda: bool(told(people.log)))
+    assert [stmt["reason"] for stmt in told(people.log)] == ["sqlstate_25006"]
+    assert post(client, people, decision()).status_code == 201
