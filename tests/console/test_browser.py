@@ -70,7 +70,8 @@ CONTRAST = """
     const element = texts.currentNode.parentElement;
     const box = element.getBoundingClientRect();
     if (!texts.currentNode.data.trim() || box.width < 2 || box.height < 2) continue;
-    if (element.closest('script, option, datalist, .visually-hidden, .skip-to-content-link')) continue;
+    if (element.closest('script, option, datalist, caption, .visually-hidden')) continue;
+    if (element.matches('.skip-to-content-link')) continue;
     const style = getComputedStyle(element);
     const [a, b] = [light(channels(style.color)), light(ground(element))].sort((x, y) => y - x);
     const size = parseFloat(style.fontSize);
@@ -210,6 +211,17 @@ def test_pages_have_names_contrast_and_no_complaints(
         if found:
             faults[path] = found
     assert faults == {}
+
+
+def test_names_of_values_take_a_narrow_column(
+    browser: Browser, site: str, people: People, entries: list[Entry]
+) -> None:
+    sign_in(browser, site, people.ada.username)
+    browser.open(f"{site}{record_path(entries[0])}?verify=1")
+    share = "e => e.offsetWidth / e.parentElement.offsetWidth"
+    widths = browser.run(f"[...document.querySelectorAll('.pairs th')].map({share})")
+    assert widths
+    assert max(widths) < 0.3, widths
 
 
 def test_the_contrast_check_sees_pale_text(browser: Browser, site: str, people: People) -> None:
