@@ -29,8 +29,8 @@ BUSY = 200  # entries that were appended while one slice was projected
 INSERT_SQL = """
 INSERT INTO ledger_entrysearch (entry_id, zone, level, bypassed, explanation, body)
 SELECT r.entry_id, r.zone, r.level, r.bypassed, to_tsvector('simple', r.words), r.body
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::boolean[], %s::text[], %s::jsonb[])
-    AS r(entry_id, zone, level, bypassed, words, body)
+FROM jsonb_to_recordset(%s::jsonb)
+    AS r(entry_id bigint, zone text, level text, bypassed boolean, words text, body jsonb)
 ON CONFLICT (entry_id) DO NOTHING
 """
 MAX_WORDS = 20_000
@@ -92,7 +92,7 @@ class _Row(NamedTuple):
     level: str | None
     bypassed: bool | None
     words: str
-    body: str
+    body: dict[str, Any]
 
 
 def _read(entry_id: int, raw: bytes) -> tuple[_Row, Projection | None]:
@@ -101,7 +101,7 @@ def _read(entry_id: int, raw: bytes) -> tuple[_Row, Projection | None]:
     said = _said(stmt)
     is_own = said.target in {None, stmt["id"]}
     own = said if is_own else Projection()
-    row = _Row(entry_id, own.zone, own.level, own.bypassed, _words(stmt), json.dumps(stmt))
+    row = _Row(entry_id, own.zone, own.level, own.bypassed, _words(stmt), stmt)
     return row, None if is_own else said
 
 
@@ -115,14 +115,15 @@ def _said(stmt: dict[str, Any]) -> Projection:
 def _insert(log_id: int, rows: list[tuple[int, Any]]) -> None:
     read = [_read(entry_id, bytes(raw)) for entry_id, raw in rows]
     with connection.cursor() as cursor:
-        cursor.execute(INSERT_SQL, _columns([row for row, _ in read]))
+        cursor.execute(INSERT_SQL, [_document([row for row, _ in read])])
     for row, said in read:
         if said is not None:
             _apply(log_id, row.entry_id, said)
 
 
-def _columns(rows: Sequence[_Row]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def _document(rows: Sequence[_Row]) -> str:
+    """All rows as one JSON text: PostgreSQL's array literals would cost more than the search words."""
+    return json.dumps([row._asdict() for row in rows])
 
 
 def _apply(log_id: int, entry_id: int, said: Projection) -> None:
@@ -175,8 +176,8 @@ SELECT r.entry_id,
                  CASE WHEN s.explanation IS DISTINCT FROM to_tsvector('simple', r.words)
                       THEN 'explanation' END,
                  CASE WHEN s.body IS DISTINCT FROM r.body THEN 'body' END) END
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::boolean[], %s::text[], %s::jsonb[])
-     AS r(entry_id, zone, level, bypassed, words, body)
+FROM jsonb_to_recordset(%s::jsonb)
+     AS r(entry_id bigint, zone text, level text, bypassed boolean, words text, body jsonb)
 LEFT JOIN ledger_entrysearch s ON s.entry_id = r.entry_id
 WHERE s.entry_id IS NULL OR s.zone IS DISTINCT FROM r.zone OR s.level IS DISTINCT FROM r.level
    OR s.bypassed IS DISTINCT FROM r.bypassed OR s.body IS DISTINCT FROM r.body
@@ -208,7 +209,7 @@ def projection_differences(log: Log) -> Iterator[tuple[int, str]]:
         if not rows:
             continue
         with connection.cursor() as cursor:
-            cursor.execute(DIFFERENT_SQL, _columns(rows))
+            cursor.execute(DIFFERENT_SQL, [_document(rows)])
             yield from ((entry_id - base, what) for entry_id, what in cursor.fetchall())
     with connection.cursor() as cursor:
         cursor.execute(BEYOND_SQL, (base, base + POSITIONS_PER_LOG, base + done))
