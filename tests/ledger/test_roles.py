@@ -178,9 +178,18 @@ DDL = {
     "add a rule": "CREATE RULE quiet AS ON DELETE TO ledger_entry DO INSTEAD NOTHING",
     "add a policy": "CREATE POLICY hide ON ledger_entry USING (false)",
     "inherit": "CREATE TABLE mine () INHERITS (ledger_entry)",
+    "inherit later": "CREATE TABLE mine (LIKE ledger_tile INCLUDING ALL); "
+    "ALTER TABLE mine INHERIT ledger_tile",
     "empty a function": "CREATE OR REPLACE FUNCTION ledger_append_only() RETURNS trigger LANGUAGE plpgsql "
     "AS $$BEGIN RETURN OLD; END$$",
     "change a function": "ALTER FUNCTION ledger_head_guard() SECURITY DEFINER",
+    "change a function as a routine": "ALTER ROUTINE ledger_append_only() SECURITY DEFINER",
+    "rename a table": "ALTER TABLE ledger_entry RENAME TO harmless",
+    "rename a function": "ALTER FUNCTION ledger_head_guard() RENAME TO harmless",
+    "rename a table as an index": "ALTER INDEX ledger_cosignature RENAME TO harmless",
+    "make it a partition": "CREATE TABLE mine (LIKE ledger_tile) PARTITION BY LIST (log_id); "
+    "ALTER TABLE mine ATTACH PARTITION ledger_tile DEFAULT",
+    "move to another schema": "CREATE SCHEMA aside; ALTER TABLE ledger_cosignature SET SCHEMA aside",
     "drop a function": "DROP FUNCTION ledger_append_only() CASCADE",
     "grant": "GRANT UPDATE ON ledger_entry TO ecp_app",
     "grant to everybody": "GRANT SELECT ON ledger_sealedpart TO PUBLIC",
