@@ -28,7 +28,7 @@ bind = env.text("ECP_BIND", f"127.0.0.1:{env.integer('ECP_PORT', 8000, minimum=1
 worker_class = "gthread"
 preload_app = True  # a worker that replaces a killed one is there at once, not after two seconds of imports
 workers = env.integer("ECP_WEB_PROCESSES", 2, minimum=1, maximum=256)
-threads = env.integer("ECP_WEB_THREADS", 4, minimum=1, maximum=256)
+threads = env.integer("ECP_WEB_THREADS", 8, minimum=1, maximum=256)
 timeout = 30
 graceful_timeout = 25
 keepalive = 15

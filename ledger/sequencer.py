@@ -9,14 +9,11 @@ rows and an entry together call `append` on their own connection instead.
 from __future__ import annotations
 
 import os
-import struct
 import threading
 import time
 from collections import deque
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +26,11 @@ from ecp_project.kernel.clock import format_time, utc_now
 from ecp_project.kernel.errors import Conflict, EcpError, Unavailable
 from ledger import metrics, modes
 from ledger.core.entry import leaf_hash, parse_entry, splice, stmt_digest
-from ledger.models.log import POSITIONS_PER_LOG
+from ledger.rows import COPY_FROM, LogRef, Work, store_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
     from uuid import UUID
 
 MODE_NOT_TOLD = "mode_not_told"
@@ -43,65 +41,12 @@ FLUSH_ENTRIES = 256
 FLUSH_DELAY_S = 0.010
 MAX_OUTSTANDING = 4_096
 WAIT_S = 5.0
-COPY_FROM = 16  # rows; below it a multi-row INSERT is cheaper than starting a COPY
 
 BUSY_STATES = frozenset({"55P03", "57014", "40001", "40P01", "25P03"})
 HALT_CLASSES = ("53", "57P", "58", "08")
 READ_ONLY_STATE = "25006"
 LOST_CLASSES = ("08", "57P")  # the connection broke or was ended: whether a COMMIT took place is open
 DATA_CLASSES = ("22", "23")
-
-
-@dataclass(frozen=True, slots=True)
-class LogRef:
-    """What the append path needs to know of a log."""
-
-    id: int
-    origin: str
-
-
-@dataclass(frozen=True, slots=True)
-class SealedRow:
-    """Ciphertext of one private value, and how to encrypt it anew when its key is gone at the flush."""
-
-    ptr: str
-    subject_key_id: UUID
-    nonce: bytes
-    ciphertext: bytes
-    reseal: Callable[[], tuple[KeyRow, SealedRow]]
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRow:
-    """A wrapped data encryption key to be stored with the first part that uses it."""
-
-    id: UUID
-    kek_id: str
-    wrapped_dek: bytes
-
-
-@dataclass(slots=True)
-class Work:
-    """One statement, built and ready to be sequenced.
-
-    `request_mac` is None on the signed and system paths.
-    """
-
-    uid: UUID
-    raw: bytes
-    kind: str
-    ts: datetime
-    sigs: bytes = b"[]"
-    agent: str | None = None
-    action: str | None = None
-    zone: str | None = None
-    risk: str | None = None
-    level: str | None = None
-    bypassed: bool | None = None
-    request_mac: bytes | None = None
-    parts: Sequence[SealedRow] = ()
-    keys: Sequence[KeyRow] = ()
-    warnings: tuple[str, ...] = ()  # for the answer alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,26 +75,6 @@ FROM ledger_entry e LEFT JOIN ledger_submission s ON s.log_id = e.log_id AND s.u
 WHERE e.log_id = %s AND e.uid = ANY(%s)
 """
 MOVE_HEAD_SQL = "UPDATE ledger_head SET size = %s, tip = %s, last_rcvd = %s WHERE log_id = %s AND size = %s"
-ENTRY_COLUMNS = (
-    "id, log_id, seq, uid, kind, agent, action, zone, risk, level, bypassed, ts, rcvd, late, entry, leaf_hash"
-)
-PART_COLUMNS = "log_id, uid, ptr, subject_key_id, nonce, ciphertext"
-KEY_COLUMNS = "id, kek_id, wrapped_dek, created"
-SUBMISSION_COLUMNS = "log_id, uid, request_mac"
-ENTRY_TYPES = (
-    "bigint",
-    "smallint",
-    "bigint",
-    "uuid",
-    *6 * ["text"],
-    "boolean",
-    *2 * ["timestamptz"],
-    "boolean",
-    *2 * ["bytea"],
-)
-PART_TYPES = ("smallint", "uuid", "text", "uuid", "bytea", "bytea")
-KEY_TYPES = ("uuid", "text", "bytea", "timestamptz")
-SUBMISSION_TYPES = ("smallint", "uuid", "bytea")
 
 
 def append(
@@ -178,7 +103,7 @@ def append(
     rcvd = max(db_now, last_rcvd)
     stored = _sequence(log, fresh, outcomes, int(size), bytes(tip), rcvd)
     _settle_repeats(works, outcomes)
-    _store(cursor, log, stored, rcvd)
+    store_rows(cursor, log, stored, rcvd)
     # That it moved is not asked: a deferred trigger proves it at the commit, and asking costs a round trip.
     cursor.execute(MOVE_HEAD_SQL, (size + len(stored), stored[-1][3], rcvd, log.id, size), binary=True)
     return outcomes
@@ -303,131 +228,6 @@ def _sequence(  # noqa: PLR0917 - private step of `append`
         rows.append((seq, work, entry, tip))
         outcomes[index] = Stored(work.uid, seq, rcvd, tip, stmt_digest(work.raw), is_replay=False)
     return rows
-
-
-# --- rows
-# psycopg's COPY converts value by value, which costs more than hashing; these rows are packed by hand
-# instead, in
-# PostgreSQL's binary COPY format (documentation of COPY, "Binary Format").
-COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-COPY_TRAILER = b"\xff\xff"
-NULL = b"\xff\xff\xff\xff"
-PG_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_length = struct.Struct("!i").pack
-_columns = struct.Struct("!h").pack
-_entry_head = struct.Struct("!hiqihiqi16s").pack
-_instant = struct.Struct("!iq").pack
-_small = struct.Struct("!ih").pack
-_FLAGS = {None: NULL, True: b"\0\0\0\1\1", False: b"\0\0\0\1\0"}
-
-
-def _bytes(value: bytes) -> bytes:
-    return _length(len(value)) + value
-
-
-@lru_cache(maxsize=4096)
-def _text(value: str | None) -> bytes:
-    return NULL if value is None else _bytes(value.encode())
-
-
-def _timestamp(value: datetime) -> bytes:
-    since: timedelta = value - PG_EPOCH
-    return _instant(8, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
-
-
-def _entry_rows(log: LogRef, rows: list[tuple[int, Work, bytes, bytes]], rcvd: datetime) -> bytes:
-    base, received, pieces = log.id * POSITIONS_PER_LOG, _timestamp(rcvd), [COPY_HEADER]
-    for seq, work, entry, leaf in rows:
-        pieces += (
-            _entry_head(16, 8, base + seq, 2, log.id, 8, seq, 16, work.uid.bytes),
-            _text(work.kind), _text(work.agent), _text(work.action), _text(work.zone), _text(work.risk),
-            _text(work.level), _FLAGS[work.bypassed], _timestamp(work.ts), received, _FLAGS[False],
-            _bytes(entry), b"\0\0\0\x20", leaf,
-        )  # fmt: skip
-    pieces.append(COPY_TRAILER)
-    return b"".join(pieces)
-
-
-def _store(
-    cursor: psycopg.Cursor[Any], log: LogRef, rows: list[tuple[int, Work, bytes, bytes]], rcvd: datetime
-) -> None:
-    if len(rows) < COPY_FROM:
-        _insert_all(cursor, log, rows, rcvd)
-    else:
-        _copy_all(cursor, log, rows, rcvd)
-
-
-def _copy_all(
-    cursor: psycopg.Cursor[Any], log: LogRef, rows: list[tuple[int, Work, bytes, bytes]], rcvd: datetime
-) -> None:
-    log_field = _small(2, log.id)
-    keys = [
-        _columns(4) + _bytes(key.id.bytes) + _text(key.kek_id) + _bytes(key.wrapped_dek) + _timestamp(rcvd)
-        for _, work, _, _ in rows
-        for key in work.keys
-    ]
-    parts = [
-        b"".join((
-            _columns(6), log_field, _bytes(work.uid.bytes), _bytes(part.ptr.encode()),
-            _bytes(part.subject_key_id.bytes), _bytes(part.nonce), _bytes(part.ciphertext),
-        ))
-        for _, work, _, _ in rows
-        for part in work.parts
-    ]  # fmt: skip
-    submissions = [
-        _columns(3) + log_field + _bytes(work.uid.bytes) + _bytes(work.request_mac)
-        for _, work, _, _ in rows
-        if work.request_mac is not None
-    ]
-    for table, columns, packed in (
-        ("ledger_subjectkey", KEY_COLUMNS, keys),
-        ("ledger_sealedpart", PART_COLUMNS, parts),
-        ("ledger_submission", SUBMISSION_COLUMNS, submissions),
-    ):
-        if packed:
-            _copy(cursor, table, columns, b"".join((COPY_HEADER, *packed, COPY_TRAILER)))
-    _copy(cursor, "ledger_entry", ENTRY_COLUMNS, _entry_rows(log, rows, rcvd))
-
-
-def _copy(cursor: psycopg.Cursor[Any], table: str, columns: str, data: bytes) -> None:
-    with cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
-        copy.write(data)
-
-
-@lru_cache(maxsize=256)
-def _insert_sql(table: str, columns: str, types: tuple[str, ...], rows: int) -> str:
-    row = ", ".join(f"%s::{name}" for name in types)
-    return f"INSERT INTO {table} ({columns}) VALUES " + ", ".join([f"({row})"] * rows)  # noqa: S608 - constants
-
-
-def _insert_all(
-    cursor: psycopg.Cursor[Any], log: LogRef, rows: list[tuple[int, Work, bytes, bytes]], rcvd: datetime
-) -> None:
-    base = log.id * POSITIONS_PER_LOG
-    keys = [(key.id, key.kek_id, key.wrapped_dek, rcvd) for _, work, _, _ in rows for key in work.keys]
-    parts = [
-        (log.id, work.uid, part.ptr, part.subject_key_id, part.nonce, part.ciphertext)
-        for _, work, _, _ in rows
-        for part in work.parts
-    ]
-    submissions = [
-        (log.id, work.uid, work.request_mac) for _, work, _, _ in rows if work.request_mac is not None
-    ]
-    entries = [
-        (base + seq, log.id, seq, work.uid, work.kind, work.agent, work.action, work.zone, work.risk,
-         work.level, work.bypassed, work.ts, rcvd, False, entry, leaf)
-        for seq, work, entry, leaf in rows
-    ]  # fmt: skip
-    values: list[tuple[Any, ...]]
-    for table, columns, types, values in (
-        ("ledger_subjectkey", KEY_COLUMNS, KEY_TYPES, keys),
-        ("ledger_sealedpart", PART_COLUMNS, PART_TYPES, parts),
-        ("ledger_submission", SUBMISSION_COLUMNS, SUBMISSION_TYPES, submissions),
-        ("ledger_entry", ENTRY_COLUMNS, ENTRY_TYPES, entries),
-    ):
-        if values:
-            sql = _insert_sql(table, columns, types, len(values))
-            cursor.execute(sql, [value for row in values for value in row], binary=True)
 
 
 # --- the batcher

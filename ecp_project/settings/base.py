@@ -43,7 +43,7 @@ CONTEXT_POLICY_FILE = BASE_DIR / "config" / "context_policy.yml"
 
 # --- processes
 ECP_WEB_PROCESSES = env.integer("ECP_WEB_PROCESSES", 2, minimum=1, maximum=256)
-ECP_WEB_THREADS = env.integer("ECP_WEB_THREADS", 4, minimum=1, maximum=256)
+ECP_WEB_THREADS = env.integer("ECP_WEB_THREADS", 8, minimum=1, maximum=256)
 
 # --- limits (SECURITY section 8); rates per second with a burst, except the last two, which run at one time
 ECP_RATES = {

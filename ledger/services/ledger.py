@@ -38,9 +38,10 @@ from ledger.core.entry import parse_entry, signed_message, stmt_digest
 from ledger.core.fields import under
 from ledger.core.merkle import inclusion_proof
 from ledger.models import Agent, AgentKey, AgentStatus, Entry, Log
+from ledger.rows import LogRef, Work
 from ledger.selectors.entries import agent_status
 from ledger.selectors.proofs import SignedSize, newest_checkpoint, reader
-from ledger.sequencer import LogRef, Outcome, Stored, Work
+from ledger.sequencer import Outcome, Stored
 from ledger.services.policies import policy_for
 from ledger.services.sealing import request_mac, seal_parts
 

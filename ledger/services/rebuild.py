@@ -26,7 +26,8 @@ from ledger.core.tiles import TileBuilder, tile_root
 from ledger.core.verify.stream import LogVerifier
 from ledger.keys import verifiers
 from ledger.models import POSITIONS_PER_LOG, Agent, AgentKey, Log, Organisation
-from ledger.sequencer import ENTRY_COLUMNS, MOVE_HEAD_SQL, connect
+from ledger.rows import ENTRY_COLUMNS
+from ledger.sequencer import MOVE_HEAD_SQL, connect
 from ledger.services.exports import Export, open_export
 
 if TYPE_CHECKING:

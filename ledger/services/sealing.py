@@ -19,7 +19,7 @@ from ecp_project.kernel.errors import Unavailable
 from ecp_project.kernel.signing import b64url
 from ledger.core.sealing import aad, derive, seal, unseal
 from ledger.models import MacRoot, SealedPart, SubjectKey
-from ledger.sequencer import KeyRow, SealedRow
+from ledger.rows import KeyRow, SealedRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,13 +17,14 @@ from tests.faults.works import ref, work
 
 if TYPE_CHECKING:
     from ledger.checkpointer import Checkpointer
+    from ledger.rows import Work
     from ledger.sequencer import Outcome
     from tests.people import People
 
 pytestmark = pytest.mark.db
 
 
-def submit(people: People, one: sequencer.Work) -> Outcome:
+def submit(people: People, one: Work) -> Outcome:
     return sequencer.batcher.submit(ref(people), [one])[0]
 
 

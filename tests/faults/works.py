@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.ids import new_uuid7
 from ledger.core.statement import build_annotation
-from ledger.sequencer import LogRef
+from ledger.rows import LogRef
 from ledger.services.ledger import plain_work
 
 if TYPE_CHECKING:
-    from ledger.sequencer import Work
+    from ledger.rows import Work
     from tests.people import People
 
 

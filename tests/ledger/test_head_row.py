@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.db
 
-LINE = b'{"id":"019b0a2c-4e00-7000-8000-00000000000%d","agent":"bot","action":"a.b","explanation":"Cheapest of 4."}'
+LINE = (
+    b'{"id":"019b0a2c-4e00-7000-8000-00000000000%d","agent":"bot","action":"a.b",'
+    b'"explanation":"Cheapest of 4."}'
+)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = "tests.perf.settings"
-PROCESSES, THREADS = 2, 4
+PROCESSES, THREADS = 2, 8
 READY_S = 90
 # The tables of tests/perf/baselines.py, in no migration of the product.
 BASELINE_SQL = """
@@ -136,8 +136,8 @@ class Rig:
         self._child("web", [python, "-m", "gunicorn", "ecp_project.wsgi:application",
                             "--config", "python:ecp_project.gunicorn_conf"], web)  # fmt: skip
         self._child("checkpointer", [python, "manage.py", "ledger_checkpointer"], checkpointer)
-        self._child("worker", [*celery, "worker", "-Q", "polls,default", "-c", "2", "--prefetch-multiplier", "1",
-                               "--loglevel", "WARNING"], plain)  # fmt: skip
+        self._child("worker", [*celery, "worker", "-Q", "polls,default", "-c", "2",
+                               "--prefetch-multiplier", "1", "--loglevel", "WARNING"], plain)  # fmt: skip
         self._child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", "", "--schedule",
                              str(self.home / "state" / "beat-schedule")], plain)  # fmt: skip
         self._await_ready()

@@ -28,7 +28,7 @@ from ledger.core.entry import genesis, parse_entry, signed_message, splice
 from ledger.core.merkle import leaf_hash
 from ledger.keys import add_public_key, signer
 from ledger.models import POSITIONS_PER_LOG, Log
-from ledger.sequencer import ENTRY_COLUMNS
+from ledger.rows import ENTRY_COLUMNS
 from ledger.services import projections
 from ledger.sinks import FileSink
 
