@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ledger.models.log import POSITIONS_PER_LOG
 
@@ -31,8 +31,7 @@ class LogRef:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class SealedRow:
+class SealedRow(NamedTuple):
     """Ciphertext of one private value, and how to encrypt it anew when its key is gone at the flush."""
 
     ptr: str
@@ -42,8 +41,7 @@ class SealedRow:
     reseal: Callable[[], tuple[KeyRow, SealedRow]]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRow:
+class KeyRow(NamedTuple):
     """A wrapped data encryption key to be stored with the first part that uses it."""
 
     id: UUID

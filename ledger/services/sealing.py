@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID, uuid4
 
 from cryptography.exceptions import InvalidTag
@@ -40,6 +40,7 @@ def kek_id(kek: bytes) -> str:
 
 @lru_cache(maxsize=8)
 def _ring(current: bytes, fallbacks: tuple[bytes, ...]) -> Mapping[str, AESGCM]:
+    """Ciphers by KEK id; the current one comes first."""
     return {kek_id(kek): AESGCM(kek) for kek in (current, *fallbacks)}
 
 
@@ -49,9 +50,9 @@ def _keks() -> Mapping[str, AESGCM]:
 
 def wrap(key: bytes, label: bytes) -> tuple[str, bytes]:
     """(KEK id, nonce || ciphertext) of a 32-byte key; `label` binds it to its row."""
-    name = kek_id(settings.ECP_KEK)
+    name, current = next(iter(_keks().items()))
     nonce = os.urandom(NONCE_BYTES)
-    return name, nonce + _keks()[name].encrypt(nonce, key, label)
+    return name, nonce + current.encrypt(nonce, key, label)
 
 
 def unwrap(name: str, wrapped: bytes, label: bytes) -> bytes:
@@ -115,8 +116,7 @@ def handle_mac(organisation: str, handle: str, now: datetime) -> bytes:
     return hmac.digest(mac_keys(now).handle, f"{organisation}\n{handle}".encode(), "sha256")
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectDek:
+class SubjectDek(NamedTuple):
     id: UUID
     dek: AESGCM
     row: KeyRow | None  # to be stored with the parts; None when it is stored already
