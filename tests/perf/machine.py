@@ -58,7 +58,7 @@ def described(home: Path, database: psycopg.Connection[Any]) -> dict[str, Any]:
         "processor": _first("/proc/cpuinfo", "model name"),
         "cores": os.cpu_count(),
         "memory_gib": round(int(memory_kib) / 2**20) if memory_kib.isdigit() else None,
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().split("-")[0]}",
         "python": platform.python_version(),
         "postgresql": dict(settings),
         "fsync_ms": round(fsync_ms(home.resolve() / "state"), 3),
