@@ -8,9 +8,8 @@ import sys
 from coverage import Coverage
 from coverage.exceptions import CoverageException
 
-# The aim for the services is 95; theirs stands where the suite is now and only goes up.
 TOTAL = 85.0
-FLOORS = {"ledger/core/*": 95.0, "ledger/services/*": 80.0}
+FLOORS = {"ledger/core/*": 95.0, "ledger/services/*": 95.0}
 
 
 def measured(coverage: Coverage, include: str | None = None) -> float:
