@@ -50,6 +50,7 @@ def _commit() -> str:
 
 
 def described(home: Path, database: psycopg.Connection[Any]) -> dict[str, Any]:
+    release = platform.release().partition("-")[0]
     memory_kib = _first("/proc/meminfo", "MemTotal").split()[0]
     names = ["server_version", "fsync", "synchronous_commit"]
     asked = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
@@ -58,7 +59,7 @@ def described(home: Path, database: psycopg.Connection[Any]) -> dict[str, Any]:
         "processor": _first("/proc/cpuinfo", "model name"),
         "cores": os.cpu_count(),
         "memory_gib": round(int(memory_kib) / 2**20) if memory_kib.isdigit() else None,
-        "system": f"{platform.system()} {platform.release().split("-")[0]}",
+        "system": f"{platform.system()} {release}",
         "python": platform.python_version(),
         "postgresql": dict(settings),
         "fsync_ms": round(fsync_ms(home.resolve() / "state"), 3),
