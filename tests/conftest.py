@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connections
+from hypothesis import HealthCheck, settings
 
 from tests import databases, sockets
 from tests.shared import shared_folder
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
 
 pytest_plugins = ["tests.running_ledger"]
+
+# A property does not depend on how fast the machine is at the moment.
+settings.register_profile("ecp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ecp")
 
 # Run only when asked for by -m: `make bench`, `make faults`, `make interop`.
 ON_REQUEST = {"perf", "fault", "interop"}

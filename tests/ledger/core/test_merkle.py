@@ -139,7 +139,7 @@ def test_no_consistency_proof_from_nothing_or_backwards(old: int, new: int) -> N
 sizes = st.integers(1, 300)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), sizes)
 def test_mutated_inclusion_proof_is_refused(data: st.DataObject, size: int) -> None:
     index = data.draw(st.integers(0, size - 1))
@@ -170,7 +170,7 @@ def test_mutated_inclusion_proof_is_refused(data: st.DataObject, size: int) -> N
         verify_inclusion(**{**good, "proof": proof})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), sizes)
 def test_mutated_consistency_proof_is_refused(data: st.DataObject, new: int) -> None:
     old = data.draw(st.integers(1, new))
