@@ -12,15 +12,16 @@ import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import count as count_from
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
 
 from ledger.models.log import POSITIONS_PER_LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
-
-    import psycopg
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,18 +182,16 @@ def _copy(cursor: psycopg.Cursor[Any], table: str, columns: str, data: bytes) ->
 @lru_cache(maxsize=256)
 def _insert_sql(counts: tuple[int, ...]) -> str:
     """One statement for all tables; `counts` are the rows of each table of `TABLES`."""
+    number = count_from(1)
     inserts = [
-        f"INSERT INTO {table} ({columns}) VALUES " + ", ".join([_placeholders(types)] * count)  # noqa: S608 - constants
+        f"INSERT INTO {table} ({columns}) VALUES "  # noqa: S608 - constants
+        + ", ".join("(" + ", ".join(f"${next(number)}::{name}" for name in types) + ")" for _ in range(count))
         for (table, columns, types), count in zip(TABLES, counts, strict=True)
         if count
     ]
     *before, entries = inserts
-    named = ", ".join(f"t{number} AS ({insert})" for number, insert in enumerate(before))
+    named = ", ".join(f"t{place} AS ({insert})" for place, insert in enumerate(before))
     return f"WITH {named} {entries}" if named else entries
-
-
-def _placeholders(types: tuple[str, ...]) -> str:
-    return "(" + ", ".join(f"%s::{name}" for name in types) + ")"
 
 
 def _insert_all(cursor: psycopg.Cursor[Any], log: LogRef, rows: Sequence[Row], rcvd: datetime) -> None:
@@ -212,4 +211,6 @@ def _insert_all(cursor: psycopg.Cursor[Any], log: LogRef, rows: Sequence[Row], r
         ],
     )  # fmt: skip
     flat = [value for table in values for row in table for value in row]
-    cursor.execute(_insert_sql(tuple(map(len, values))), flat, binary=True)
+    # psycopg's own placeholders are looked for in the text anew at each call once there are fifty of them.
+    raw = psycopg.RawCursor(cursor.connection)
+    raw.execute(_insert_sql(tuple(map(len, values))), flat, binary=True)

@@ -6,6 +6,7 @@ caller's scope and another organisation's object is 404.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rest_framework.permissions import BasePermission
@@ -82,6 +83,7 @@ class _Allows(BasePermission):
         return True
 
 
+@lru_cache  # some views choose by method, so at each request, and a class is dear to make
 def allow(*, scope: str | None, read: tuple[str, ...] = (), write: tuple[str, ...] = ()) -> type[Any]:
     """Make a permission: machines need `scope`, people a role of `read` or, to act, of `write`."""
     assert scope is None or scope in SCOPES, scope

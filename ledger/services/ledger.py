@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -148,7 +149,7 @@ class TransparencyLedger:
             raise sequencer.batcher.problem(error) from error
         if isinstance(outcome, EcpError):
             raise outcome
-        transaction.on_commit(lambda: count_entry(self.log.slug, work.kind))
+        transaction.on_commit(lambda: count_entries(self.log.slug, work.kind))
         return self._receipt(outcome)
 
     def _append_lines(
@@ -169,10 +170,12 @@ class TransparencyLedger:
             started = time.perf_counter()
             stored = sequencer.batcher.submit(self.ref, works, is_batch=True)
             metrics.APPEND_SECONDS.labels(path="batch").observe(time.perf_counter() - started)
+            kinds: Counter[str] = Counter()
             for place, work, outcome in zip(places, works, stored, strict=True):
                 outcomes[place] = warned(outcome, work)
-                if isinstance(outcome, Stored) and not outcome.is_replay:
-                    count_entry(self.log.slug, work.kind)
+                kinds[work.kind] += isinstance(outcome, Stored) and not outcome.is_replay
+            for kind, number in kinds.items():
+                count_entries(self.log.slug, kind, number)
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _agents(self) -> dict[str, str]:
@@ -300,7 +303,7 @@ class TransparencyLedger:
         if isinstance(outcome, EcpError):
             raise outcome
         if not outcome.is_replay:
-            count_entry(self.log.slug, kind)
+            count_entries(self.log.slug, kind)
         return outcome
 
 
@@ -365,8 +368,8 @@ def lock_head(log: Log) -> datetime:
     return cast("datetime", last_rcvd)
 
 
-def count_entry(log: str, kind: str) -> None:
-    metrics.ENTRIES.labels(log=log, kind=kind).inc()
+def count_entries(log: str, kind: str, number: int = 1) -> None:
+    metrics.ENTRIES.labels(log=log, kind=kind).inc(number)
 
 
 def refuse_unsigned(principal: Principal) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
-from uuid import UUID, uuid4
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -16,6 +15,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from ecp_project.kernel.errors import Unavailable
+from ecp_project.kernel.ids import new_row_id
 from ecp_project.kernel.signing import b64url
 from ledger.core.sealing import aad, derive, seal, unseal
 from ledger.models import MacRoot, SealedPart, SubjectKey
@@ -24,6 +24,7 @@ from ledger.rows import KeyRow, SealedRow
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from ledger.core.decision import Part
 
@@ -126,9 +127,9 @@ _subject_keys: dict[bytes, SubjectDek] = {}
 _MAX_CACHED = 4_096
 
 
-def fresh_key() -> SubjectDek:
+def fresh_key(now: datetime) -> SubjectDek:
     """A key for one decision; it is stored in the same transaction as the parts it seals."""
-    key_id, dek = uuid4(), os.urandom(KEY_BYTES)
+    key_id, dek = new_row_id(now), os.urandom(KEY_BYTES)
     return SubjectDek(key_id, AESGCM(dek), KeyRow(key_id, *wrap(dek, dek_label(key_id))))
 
 
@@ -148,7 +149,7 @@ def subject_key(mac: bytes, now: datetime) -> SubjectDek:
 
 def _stored_key(mac: bytes, now: datetime) -> SubjectKey:
     for _ in range(ERASURES_IN_A_ROW):
-        key_id, dek = uuid4(), os.urandom(KEY_BYTES)
+        key_id, dek = new_row_id(now), os.urandom(KEY_BYTES)
         name, wrapped = wrap(dek, dek_label(key_id))
         with transaction.atomic():
             SubjectKey.objects.bulk_create(
@@ -183,14 +184,16 @@ def seal_parts(
         handle = data_subjects.get(part.ptr, data_subject)
         key = keys.get(handle)
         if key is None:
-            key = fresh_key() if handle is None else subject_key(handle_mac(organisation, handle, now), now)
+            key = (
+                fresh_key(now) if handle is None else subject_key(handle_mac(organisation, handle, now), now)
+            )
             keys[handle] = key
         nonce = nonces[number * NONCE_BYTES : (number + 1) * NONCE_BYTES]
-        rows.append(_sealed(key, nonce, aad(origin, uid_text, part.ptr), part))
+        rows.append(_sealed(key, nonce, aad(origin, uid_text, part.ptr), part, now))
     return rows, [key.row for key in keys.values() if key.row is not None]
 
 
-def _sealed(key: SubjectDek, nonce: bytes, context: bytes, part: Part) -> SealedRow:
+def _sealed(key: SubjectDek, nonce: bytes, context: bytes, part: Part, now: datetime) -> SealedRow:
     def reseal() -> tuple[KeyRow, SealedRow]:
         """The subject was erased between building and storing.
 
@@ -199,9 +202,9 @@ def _sealed(key: SubjectDek, nonce: bytes, context: bytes, part: Part) -> Sealed
         for mac, cached in list(_subject_keys.items()):
             if cached.id == key.id:
                 _subject_keys.pop(mac, None)
-        anew = fresh_key()
+        anew = fresh_key(now)
         assert anew.row is not None
-        return anew.row, _sealed(anew, os.urandom(NONCE_BYTES), context, part)
+        return anew.row, _sealed(anew, os.urandom(NONCE_BYTES), context, part, now)
 
     return SealedRow(part.ptr, key.id, nonce, seal(key.dek, nonce, context, part.r, part.value_jcs), reseal)
 

@@ -36,8 +36,8 @@ LAG_PATIENCE_S = 120
 class Plan:
     """How long and how often; `--quick` shows that all of it runs, and its figures mean nothing."""
 
-    rounds: int = 5
-    turn_s: float = 6.0
+    rounds: int = 15
+    turn_s: float = 2.0
     sustained_s: float = 60.0
     sizes: tuple[int, int, int] = (10_000, 100_000, 1_000_000)
     growth_rounds: int = 5
@@ -45,7 +45,7 @@ class Plan:
     verified: int = 40_000
 
 
-QUICK = Plan(2, 1.0, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000)
+QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000)
 
 
 def say(text: str) -> None:
@@ -72,6 +72,7 @@ def singles(rig: Rig, plan: Plan) -> dict[str, Any]:
         load(rig.port, make, clients=CLIENTS, seconds=plan.turn_s / 3)
     for number in range(plan.rounds):
         for name, path in paths.items():
+            settle(rig)
             make = partial(records.single, rig.key, path)
             result = load(rig.port, make, clients=CLIENTS, seconds=plan.turn_s).expect(201)
             rates[name].append(result.rate)
@@ -93,6 +94,7 @@ def batches(rig: Rig, plan: Plan) -> dict[str, Any]:
     rates: dict[str, list[float]] = {name: [] for name in kinds}
     for number in range(plan.rounds):
         for name, line in kinds.items():
+            settle(rig)
             make = partial(records.batch, rig.key, line)
             result = load(rig.port, make, clients=BATCH_CLIENTS, seconds=plan.turn_s).expect(200)
             rates[name].append(result.rate * LINES)
@@ -150,6 +152,11 @@ def fill(rig: Rig, size: int) -> None:
         load(
             rig.port, make, clients=min(BATCH_CLIENTS, 1 + missing // LINES), seconds=min(5, missing / 20_000)
         )
+    settle(rig)
+
+
+def settle(rig: Rig) -> None:
+    """Let checkpointer and search catch up, so that no turn pays for what the one before left to do."""
     head = rig.head()
     waited(lambda: rig.signed() >= head and rig.projected() >= head, time.perf_counter(), patience=900)
 
