@@ -8,6 +8,7 @@ row that appends wait for.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import psycopg
 import structlog
 
 from ecp_project.kernel.clock import format_time
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import LiteralString
-
-    import psycopg
 
     from ledger.sinks import Anchor, Sink
 
@@ -191,9 +191,13 @@ class Checkpointer:
         return time.monotonic() - self._moved < STUCK_AFTER_S
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._connection is None:
+            return
+        # The server ends a session some time after its client has left; who waits for the lock should not.
+        with contextlib.suppress(psycopg.Error):
+            self._connection.execute("SELECT pg_advisory_unlock_all()")
+        self._connection.close()
+        self._connection = None
 
     def stop(self) -> None:
         """The end of the process: what far sinks have yet to get is tried once more."""

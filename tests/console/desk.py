@@ -14,12 +14,7 @@ from ledger.services.ingest import ingest
 from ledger.services.projections import project_search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ledger.models import Log
-
-    Flip = Callable[[Entry, int], None]
-    SuperuserRuns = Callable[[str, str], None]
 
 CONSOLE = "/console/"
 DECISIONS = "/console/ledger/decision/"

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from ledger.checkpointer import Checkpointer
     from ledger.models import Entry
-    from tests.console.desk import Flip
     from tests.people import People
+    from tests.tampering import Flip
 
 pytestmark = [pytest.mark.e2e, pytest.mark.db]
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from ledger.checkpointer import Checkpointer
-    from tests.console.desk import Flip
     from tests.people import People
+    from tests.tampering import Flip
 
 pytestmark = pytest.mark.db
 

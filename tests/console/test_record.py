@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ledger.checkpointer import Checkpointer
-    from tests.console.desk import Flip, SuperuserRuns
     from tests.people import People
+    from tests.tampering import Flip, SuperuserRuns
 
 pytestmark = pytest.mark.db
 SECRET = "Erika Mustermann"

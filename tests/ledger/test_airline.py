@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ledger.checkpointer import Checkpointer
     from ledger.core.verify.report import Report
-    from tests import databases
+    from tests.tampering import Flip
 
 pytestmark = pytest.mark.db
 SUBJECT = "mia_li_3668"
@@ -72,22 +72,11 @@ def test_all_decisions_and_outcomes_are_taken_once(
 
 
 def test_one_changed_byte_is_located(
-    airline: Log, folder: Path, checkpointer: Checkpointer, cluster: databases.Cluster, committed_db: str
+    airline: Log, folder: Path, checkpointer: Checkpointer, flip: Flip
 ) -> None:
     take(airline, folder / "decisions.ndjson")
     checkpointer.turn()
-    with cluster.connect(committed_db) as superuser, superuser.transaction():
-        superuser.execute("SET LOCAL ecp.migration = 'tampering'")
-        superuser.execute("ALTER TABLE ledger_entry DISABLE TRIGGER ledger_entry_append_only")
-        superuser.execute("ALTER TABLE ledger_entry DROP CONSTRAINT entry_leaf_hash")
-        superuser.execute(
-            "UPDATE ledger_entry SET entry = set_byte(entry, 300, get_byte(entry, 300) # 1) WHERE seq = 700"
-        )
-        superuser.execute(
-            "ALTER TABLE ledger_entry ADD CONSTRAINT entry_leaf_hash "
-            "CHECK (leaf_hash = sha256('\\x00'::bytea || entry)) NOT VALID"
-        )
-        superuser.execute("ALTER TABLE ledger_entry ENABLE ALWAYS TRIGGER ledger_entry_append_only")
+    flip(Entry.objects.get(log=airline, seq=700), 300)
     report = verified(airline)
     assert (report.ok, report.first_bad_seq) == (False, 700)
     assert report.kind in {"leaf_mismatch", "entry_syntax"}
