@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,15 +21,20 @@ from ledger.core.export import write_log
 from ledger.core.merkle import inclusion_proof
 from ledger.core.note import Checkpoint, split_note
 from ledger.core.proof import format_proof
-from ledger.core.tiles import TILE_WIDTH
+from ledger.core.tiles import TILE_WIDTH, tile_path, tiles_of
 from ledger.core.verify.sources import DirectorySource, read_bundle, tile_reader
+from tests.installation import PROJECT, Installation, needs_binaries
 from tests.interop import toolbox
 from tests.ledger.core.sample_log import sample_log
 from tests.shared import shared_path
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 pytestmark = pytest.mark.interop
 
 SIZE = 1_100
+DEMO = "northwind-retail"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +47,62 @@ def node() -> Path:
     return toolbox.node_program()
 
 
-@pytest.fixture(params=["made here", "golden", "your own"])
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What `make run` writes and serves: `exported` by the command, `served` over HTTP, and `log.vkey`."""
+    folder = tmp_path_factory.mktemp("demo")
+    with Installation(folder / "home") as installation:
+        key = re.search(r"ecp_\w{8}_[\w-]{43}", installation.start())
+        assert key is not None
+        command = [
+            sys.executable,
+            "manage.py",
+            "ledger_export",
+            "--log",
+            DEMO,
+            "--to",
+            str(folder / "exported"),
+        ]
+        servers = json.loads((folder / "home/state/servers.json").read_text(encoding="utf-8"))
+        addresses = {name: url for name, url in servers.items() if isinstance(url, str)}
+        subprocess.run(  # noqa: S603 - our own command
+            command, cwd=PROJECT, env=installation.surroundings | addresses, check=True, capture_output=True
+        )
+        download(f"http://127.0.0.1:{installation.port}", key[0], folder)
+        yield folder
+
+
+def download(address: str, key: str, folder: Path) -> None:
+    """Take checkpoint, tiles, bundles and key of the served log, as any client of C2SP tlog-tiles does."""
+
+    def get(path: str) -> bytes:
+        request = urllib.request.Request(address + path, headers={"Authorization": f"Bearer {key}"})  # noqa: S310 - our own server
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
+            return bytes(answer.read())
+
+    checkpoint = get(f"/log/{DEMO}/checkpoint")
+    size = Checkpoint.parse(split_note(checkpoint.decode())[0]).size
+    paths = [tile_path(level, index, width) for level, index, width in tiles_of(size)]
+    paths += [tile_path("entries", index, width) for level, index, width in tiles_of(size) if level == 0]
+    (folder / "served").mkdir()
+    (folder / "served/checkpoint").write_bytes(checkpoint)
+    for path in paths:
+        file = folder / "served" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(get(f"/log/{DEMO}/{path}"))
+    logs = json.loads(get("/api/v1/logs/"))["results"]
+    (folder / "log.vkey").write_text(logs[0]["vkeys"][0], encoding="utf-8")
+
+
+@pytest.fixture(
+    params=[
+        "made here",
+        "golden",
+        pytest.param("exported", marks=needs_binaries),
+        pytest.param("served", marks=needs_binaries),
+        "your own",
+    ]
+)
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
     """Directory and key file of a static log, free to be changed."""
     directory, vkey = tmp_path / "log", tmp_path / "log.vkey"
@@ -50,6 +115,10 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
             golden = shared_path("vectors/ledger/golden")
             copy_writable(golden / "log", directory)
             vkey.write_bytes((golden / "log.vkey").read_bytes())
+        case "exported" | "served":
+            demo: Path = request.getfixturevalue("demo")
+            copy_writable(demo / request.param, directory)
+            vkey.write_bytes((demo / "log.vkey").read_bytes())
         case _:
             if not (named := os.environ.get("ECP_INTEROP_LOG")):
                 pytest.skip("ECP_INTEROP_LOG names no log")
