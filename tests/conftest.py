@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_django import DjangoDbBlocker
 
-pytest_plugins = ["tests.running_ledger", "tests.tampering"]
-
-# A property does not depend on how fast the machine is at the moment.
-settings.register_profile("ecp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("ecp")
+pytest_plugins = ["tests.running_ledger", "tests.served", "tests.tampering"]
 
 # Run only when asked for by -m: `make bench`, `make faults`, `make interop`.
 ON_REQUEST = {"perf", "fault", "interop"}

@@ -25,7 +25,7 @@ from psycopg import sql
 
 from tests import databases
 from tests.docs.documents import PROJECT, blocks, read, section, table
-from tests.docs.test_examples import free_port
+from tests.served import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
