@@ -8,15 +8,15 @@ FRESH_SERVERS := $(WITH_SERVERS) --ephemeral
 RUN_READY := $(VENV)/.installed-run
 DEV_READY := $(VENV)/.installed-dev
 LOCKS := requirements.txt requirements/bootstrap.txt requirements/install.sh
-CODE := ecp_project ledger tests manage.py
+CODE := ecp_project ledger tests manage.py clients/python/copy_core.py clients/python/src examples
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 WORKERS ?= 2
 PYTEST_ARGS ?=
 export ECP_HOME
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults bench lint check fix lock demo verify tamper-demo schema docs-check interop lint-ops \
-        reset clean install install-dev
+.PHONY: help run test faults bench lint check fix lock demo verify tamper-demo schema client-core docs-check interop \
+        lint-ops reset clean install install-dev
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -71,6 +71,9 @@ tamper-demo: $(RUN_READY) ## Tamper with a scratch copy of the ledger in 25 ways
 schema: $(DEV_READY) ## Write schema/openapi.json and the JSON Schemas
 	$(PY) -m ledger.core.schema
 	$(PY) manage.py spectacular --format openapi-json --file schema/openapi.json --validate --fail-on-warn
+
+client-core: ## Copy the core that the Python client carries anew
+	@python3 clients/python/copy_core.py
 
 docs-check: $(DEV_READY) ## Documents against the code, their examples against a served ledger
 	$(FRESH_SERVERS) -- $(PY) -m pytest -q -n $(WORKERS) tests/docs $(PYTEST_ARGS)

@@ -1,0 +1,50 @@
+# A copy of ecp_project/kernel/ids.py, made by clients/python/copy_core.py; change it there.
+"""UUIDv7 (RFC 9562 section 5.7): ids that sort by the millisecond in which they were made."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+UUID7_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+UUID7_RE = re.compile(UUID7_PATTERN, re.ASCII)
+
+_RANDOM_BYTES = 10
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def uuid7(*, now_ms: int, rand: bytes) -> str:
+    """Lower-case UUIDv7 of a Unix time in milliseconds and 10 random bytes, of which 74 bits are used."""
+    if len(rand) != _RANDOM_BYTES or not 0 <= now_ms < 1 << 48:
+        raise AssertionError(f"{len(rand)} random bytes at millisecond {now_ms}")
+    random_bits = int.from_bytes(rand, "big")
+    number = (
+        now_ms << 80
+        | 0x7 << 76
+        | (random_bits >> 62 & 0xFFF) << 64
+        | 0b10 << 62
+        | random_bits & 0x3FFF_FFFF_FFFF_FFFF
+    )
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def new_uuid7(now: datetime) -> str:
+    return uuid7(now_ms=_milliseconds(now), rand=os.urandom(_RANDOM_BYTES))
+
+
+def derived_uuid7(at: datetime, seed: bytes) -> str:
+    """Make the same id in every writer that sees this instant and seed, so that several make one entry."""
+    return uuid7(now_ms=_milliseconds(at), rand=sha256(seed).digest()[:_RANDOM_BYTES])
+
+
+def is_uuid7(text: str) -> bool:
+    return UUID7_RE.fullmatch(text) is not None
+
+
+def _milliseconds(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MILLISECOND

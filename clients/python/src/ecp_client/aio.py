@@ -1,0 +1,98 @@
+"""`AsyncLedger`: the client for asyncio.
+
+`record`, `batch` and `annotate` wait for nothing and are no coroutines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from ecp_client import direct
+from ecp_client.calls import Outcome, Receipt, public, receipt
+from ecp_client.recorder import Handle, Recorder
+from ecp_client.transport import AsyncHttp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+    from typing import Unpack
+
+    from ecp_client.records import RecordFields
+
+_LOOK_S = 0.02
+
+
+class AsyncHandle(Handle):
+    __slots__ = ()
+
+    async def receipt(self, timeout: float = 10.0, *, signed: bool = True) -> Receipt:  # noqa: ASYNC109 - as the sync form
+        """Wait for delivery and for the signed receipt; NotInTime, or Refused when it was rejected."""
+        self._check_kept()
+        deadline = time.monotonic() + timeout
+        recorder: Any = self._recorder
+        # A thread settles the lines, and an asyncio.Event would have to know this loop.
+        while recorder.queue.settled < self._number and time.monotonic() < deadline:  # noqa: ASYNC110 - see above
+            await asyncio.sleep(_LOOK_S)
+        found: Receipt = await recorder.http.hold(self._receipt_steps(deadline, signed=signed))
+        return found
+
+
+class AsyncLedger(Recorder[AsyncHandle]):
+    """As `Ledger`. The connections of its waiting forms belong to the loop that used them first."""
+
+    handle = AsyncHandle
+    _http: AsyncHttp | None
+
+    async def record_now(self, *, wait_signed: float = 0, **fields: Unpack[RecordFields]) -> Receipt:
+        """Record one decision and wait for its receipt, up to `wait_signed` seconds for a signed one."""
+        return await self.http.hold(direct.record(self, fields, wait_signed))
+
+    async def batch_now(
+        self, records: Iterable[Mapping[str, Any]], *, wait_signed: float = 0
+    ) -> list[Outcome]:
+        """Record many decisions and wait until each is stored or refused."""
+        return await self.http.hold(direct.batch(self, records, wait_signed))
+
+    async def annotate_now(self, id: str, kind: str, text: str, status: str | None = None) -> Receipt:  # noqa: A002 - the member's name
+        return await self.http.hold(direct.annotate(self, id, kind, text, status))
+
+    async def receipt(self, id: str, *, signed_within: float = 10.0) -> Receipt:  # noqa: A002 - the member's name
+        """The receipt of an entry; with `signed_within` 0 as it is now, else one that is signed."""
+        return await self.http.hold(receipt(id, signed_within, self.timeout_s))
+
+    async def public(self, id: str) -> bytes:  # noqa: A002 - the member's name
+        """The exact bytes of an entry, which `verify_receipt` takes."""
+        return await self.http.hold(public(id, self.timeout_s))
+
+    @property
+    def http(self) -> AsyncHttp:
+        """Connections of the waiting forms; those of the sender are its own."""
+        if self._http is None:
+            self._http = AsyncHttp(self.access)
+        return self._http
+
+    def _start(self) -> None:
+        super()._start()
+        self._http = None
+
+    async def flush(self, timeout: float = 10.0) -> bool:  # noqa: ASYNC109 - as the sync form
+        """Wait until everything queued is delivered or rejected; whether it is, after the time."""
+        return await asyncio.to_thread(self._flush, timeout)
+
+    async def close(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as the sync form
+        """Flush for `timeout` (else `flush_at_exit_s`) and stop; what remains waits on the disk."""
+        done = await asyncio.to_thread(self._close, timeout)
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+        return done
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

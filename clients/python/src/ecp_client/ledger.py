@@ -1,0 +1,95 @@
+"""`Ledger`: the client for programs that wait by blocking."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from ecp_client import direct
+from ecp_client.calls import Outcome, Receipt, public, receipt
+from ecp_client.recorder import Handle, Recorder
+from ecp_client.transport import Http
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+    from typing import Unpack
+
+    from ecp_client.records import RecordFields
+
+
+class SyncHandle(Handle):
+    __slots__ = ()
+
+    def receipt(self, timeout: float = 10.0, *, signed: bool = True) -> Receipt:
+        """Wait for delivery and for the signed receipt; NotInTime, or Refused when it was rejected."""
+        self._check_kept()
+        deadline = time.monotonic() + timeout
+        recorder: Any = self._recorder
+        recorder.queue.wait_settled(self._number, timeout)
+        found: Receipt = recorder.http.hold(self._receipt_steps(deadline, signed=signed))
+        return found
+
+
+class Ledger(Recorder[SyncHandle]):
+    """A ledger at `url`, written to with an API key. See docs/CLIENTS.md for every argument."""
+
+    handle = SyncHandle
+    _http: Http | None
+
+    # --- forms that wait and raise
+
+    def record_now(self, *, wait_signed: float = 0, **fields: Unpack[RecordFields]) -> Receipt:
+        """Record one decision and wait for its receipt, up to `wait_signed` seconds for a signed one."""
+        return self.http.hold(direct.record(self, fields, wait_signed))
+
+    def batch_now(self, records: Iterable[Mapping[str, Any]], *, wait_signed: float = 0) -> list[Outcome]:
+        """Record many decisions and wait until each is stored or refused."""
+        return self.http.hold(direct.batch(self, records, wait_signed))
+
+    def annotate_now(self, id: str, kind: str, text: str, status: str | None = None) -> Receipt:  # noqa: A002 - the member's name
+        return self.http.hold(direct.annotate(self, id, kind, text, status))
+
+    def receipt(self, id: str, *, signed_within: float = 10.0) -> Receipt:  # noqa: A002 - the member's name
+        """The receipt of an entry; with `signed_within` 0 as it is now, else one that is signed."""
+        return self.http.hold(receipt(id, signed_within, self.timeout_s))
+
+    def public(self, id: str) -> bytes:  # noqa: A002 - the member's name
+        """The exact bytes of an entry, which `verify_receipt` takes."""
+        return self.http.hold(public(id, self.timeout_s))
+
+    @property
+    def http(self) -> Http:
+        """Connections of the waiting forms; those of the sender are its own."""
+        with self._http_lock:
+            if self._http is None:
+                self._http = Http(self.access)
+            return self._http
+
+    def _start(self) -> None:
+        super()._start()
+        self._http_lock = threading.Lock()
+        self._http = None
+
+    # --- end
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until everything queued is delivered or rejected; whether it is, after the time."""
+        return self._flush(timeout)
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Flush for `timeout` (else `flush_at_exit_s`) and stop; what remains waits on the disk."""
+        done = self._close(timeout)
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+        return done
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
