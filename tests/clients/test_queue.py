@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from ecp_client import Ledger, NotQueued, sender
 from ecp_client.lanes import Item, packed, unpacked
 from ecp_client.queue import Queue
 from tests.clients.conftest import KEY, NOBODY, PLAIN
-from tests.clients.scripted import Scripted
+from tests.clients.scripted import CUT, Scripted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -369,6 +371,7 @@ def test_a_forked_child_records_on_its_own(server: Scripted, root: Path) -> None
     """
     printed = ran(program(script, server.url, str(root))).split()
     arrived = [uid for told in server.posts for uid in told.ids]
+    assert {len(word) for word in printed} == {36}, sorted(printed, key=len)[-3:]
     assert len(printed) == len(set(printed)) == 100
     assert len(arrived) == 101
     assert set(printed) < set(arrived)
@@ -376,8 +379,6 @@ def test_a_forked_child_records_on_its_own(server: Scripted, root: Path) -> None
 
 
 def test_several_threads_keep_their_own_order(server: Scripted, make_ledger: Callable[..., Ledger]) -> None:
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - for this test alone
-
     ledger = make_ledger(server.url)
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: [ledger.record(**PLAIN).id for _ in range(200)], range(8)))
@@ -386,6 +387,22 @@ def test_several_threads_keep_their_own_order(server: Scripted, make_ledger: Cal
     assert len(places) == 1600
     for ids in made:
         assert [places[uid] for uid in ids] == sorted(places[uid] for uid in ids)
+
+
+def test_a_queue_whose_files_were_removed_says_so_and_goes_on(
+    root: Path, server: Scripted, make_ledger: Callable[..., Ledger], caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers = [CUT] * 3
+    ledger = make_ledger(server.url)
+    ledger.batch([PLAIN] * 5)
+    shutil.rmtree(root)
+    ledger.record(**PLAIN)  # into a file that nobody can find any more
+    assert ledger.flush(SOON_S)
+    assert (ledger.stats().damaged, ledger.stats().delivered) == (6, 0)
+    assert "gone" in caplog.text
+    after = ledger.record(**PLAIN)
+    assert ledger.flush(SOON_S)
+    assert server.posts[-1].ids == [after.id]
 
 
 def test_after_close_nothing_is_taken(make_ledger: Callable[..., Ledger], server: Scripted) -> None:

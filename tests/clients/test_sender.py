@@ -101,6 +101,8 @@ def test_retry_after_is_obeyed(ledger: Ledger, server: Scripted, status: int) ->
     code = "rate_limited" if status == 429 else "ledger_busy"
     server.answers = [problem(status, code, Retry_After="1")]
     handle = ledger.record(**PLAIN)
+    until(lambda: server.posts)
+    ledger.flush(0)  # hurries, yet not past what the ledger asked for
     until(lambda: handle.state == "delivered")
     first, second = server.posts
     assert 0.9 < second.at - first.at < 3

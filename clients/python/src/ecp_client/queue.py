@@ -132,8 +132,12 @@ class Queue:
             lane = self._lane
             end = lane.end if lane is not None else None
             held = list(islice(self._memory, max_lines))
-        if lane is not None and (batch := self._from_lane(lane, end, max_lines, max_bytes)) is not None:
+            on_disk = self.pending - len(self._memory)
+        batch = None if lane is None else self._from_lane(lane, end, max_lines, max_bytes)
+        if batch is not None:
             return batch
+        if on_disk:
+            self._give_up(on_disk)
         items: list[Item] = []
         size = 0
         for item in held:
@@ -149,6 +153,19 @@ class Queue:
         with self._changed:
             self._adopted.pop(0)
             self._adopted_bytes = sum(lane.size() for lane in self._adopted)
+            self._changed.notify_all()
+
+    def _give_up(self, count: int) -> None:
+        """Lines that were written are there no more: somebody removed the files, or the disk lost them."""
+        self._complain("queue_lost", f"{count:,} queued lines are gone from {self._root}")
+        with self._changed:
+            self.damaged += count
+            self.settled += count
+            if self.settled == self.appended:
+                self._bytes = 0
+            if self._lane is not None:
+                self._lane.release()
+                self._lane = None
             self._changed.notify_all()
 
     def _from_lane(self, lane: Lane, end: Place | None, max_lines: int, max_bytes: int) -> Batch | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
+import threading
 import time
 import weakref
 from dataclasses import dataclass
@@ -169,13 +170,16 @@ class Recorder(Generic[H]):
             on_rejected=self._on_rejected,
             told=self._told,
         )
+        self._lock = threading.Lock()
+        # guarded by self._lock
         self._is_sending = False
         self._refused = self._dropped = 0
 
     def _send(self) -> None:
-        if not self._is_sending:
-            self._is_sending = True
-            self.sender.start()
+        with self._lock:
+            if not self._is_sending:
+                self._is_sending = True
+                self.sender.start()
 
     # --- recording
 
@@ -258,10 +262,9 @@ class Recorder(Generic[H]):
                 raise InvalidInput(problem("private_not_signed", detail, pointer=f"/{name}"))
 
     def _not_kept(self, error: EcpClientError, fields: Mapping[str, Any]) -> H:
-        if isinstance(error, NotQueued):
-            self._dropped += 1
-        else:
-            self._refused += 1
+        with self._lock:
+            self._dropped += isinstance(error, NotQueued)
+            self._refused += not isinstance(error, NotQueued)
         self._told.warn(error.code, f"a decision was not recorded: {error}{_pointed(error)}")
         try:
             record = dict(fields)

@@ -114,6 +114,7 @@ class Sender:
         # owned by the thread
         self._failures = 0
         self._max_lines = MAX_LINES
+        self._asked_s = 0.0
 
     def start(self) -> None:
         self._thread.start()
@@ -147,7 +148,9 @@ class Sender:
 
     def _pause(self, seconds: float) -> None:
         """Wait, unless somebody hurries; meanwhile lines in memory go back to a disk that has room again."""
-        until = time.monotonic() + seconds
+        self._stopped.wait(self._asked_s)  # what the ledger asked for is kept, whoever hurries
+        until = time.monotonic() + seconds - self._asked_s
+        self._asked_s = 0.0
         while (left := until - time.monotonic()) > 0 and not self._stopped.is_set():
             if self._hurried.wait(min(left, RECOVER_S) if self._queue.holds_memory else left):
                 break
@@ -280,8 +283,8 @@ class Sender:
             self._told.warn_once("refused", f"{error}; {what}")
             return self._longer(LONGEST_AUTH_PAUSE_S)
         self._told.warn("retry", f"{error}; lines are sent again")
-        asked_for = min(error.retry_after or 0.0, LONGEST_ASKED_S)
-        return max(asked_for, self._longer(LONGEST_PAUSE_S))
+        self._asked_s = min(error.retry_after or 0.0, LONGEST_ASKED_S)
+        return max(self._asked_s, self._longer(LONGEST_PAUSE_S))
 
     def _settled(self, item: Item, result: Mapping[str, Any]) -> None:
         if result["status"] in GOOD:
