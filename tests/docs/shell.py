@@ -137,12 +137,14 @@ class Shell:
             raise AssertionError(f"{document.name}:\n{block.text}\nprints\n{actual}\nbut shows\n{shown.text}")
 
     def _make_checkout(self) -> None:
-        for name in ("manage.py", "ledger", "ecp_project", "config", "templates", "schema"):
+        for name in ("manage.py", "ledger", "ecp_project", "config", "templates", "schema", "examples"):
             (self.folder / name).symlink_to(PROJECT / name)
-        python = self.folder / ".venv" / "bin" / "python"
-        python.parent.mkdir(parents=True)
-        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
-        python.chmod(0o755)
+        programs = self.folder / ".venv" / "bin"
+        programs.mkdir(parents=True)
+        for name, start in (("python", ""), ("ecp", "-m ecp_client.command")):
+            program = programs / name
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {start} "$@"\n', encoding="utf-8")
+            program.chmod(0o755)
 
 
 def _between(text: str, block: Block, following: Block) -> str:

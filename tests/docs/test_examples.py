@@ -18,7 +18,8 @@ pytestmark = pytest.mark.e2e
 
 @pytest.mark.skipif(not has_curl(), reason="curl is not installed")
 @pytest.mark.parametrize(
-    ("name", "organisation"), [("README.md", "northwind-retail"), ("docs/API.md", "acme")]
+    ("name", "organisation"),
+    [("README.md", "northwind-retail"), ("docs/API.md", "acme"), ("docs/CLIENTS.md", "acme")],
 )
 def test_examples_run_and_print_what_the_document_shows(
     served: dict[str, str], settings: Any, tmp_path: Path, name: str, organisation: str
@@ -26,5 +27,10 @@ def test_examples_run_and_print_what_the_document_shows(
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]  # as the server's
     folder = tmp_path / "checkout"
     folder.mkdir()
-    surroundings = served | settle(served, organisation)
+    surroundings = served | settle(served, organisation) | {
+        # as after `pip install ./clients/python`
+        "PYTHONPATH": str(PROJECT / "clients" / "python" / "src"),
+        "PATH": f"{folder / '.venv' / 'bin'}:{served['PATH']}",
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }  # fmt: skip
     Shell(folder, surroundings, come_to_rest).run(PROJECT / name)
