@@ -33,7 +33,7 @@ faults: $(DEV_READY) ## Kill processes and servers under load, then compare jour
 	$(FRESH_SERVERS) --fsync -- $(PY) -m pytest -m fault -p no:randomly tests $(PYTEST_ARGS)
 
 bench: $(DEV_READY) ## Ratios against baselines on durable servers, about 15 minutes; writes docs/BENCHMARKS.md
-	$(FRESH_SERVERS) --fsync -- $(PY) -m tests.perf.bench
+	$(FRESH_SERVERS) --fsync -- env PYTHONPATH=clients/python/src $(PY) -m tests.perf.bench
 	$(FRESH_SERVERS) --fsync -- $(PY) -m pytest -m perf -p no:randomly -q $(PYTEST_ARGS)
 
 lint: $(DEV_READY) ## Ruff, format, types, import contracts, templates

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.running_ledger", "tests.served", "tests.tampering"]
 
+# A property does not depend on how fast the machine is at the moment.
+settings.register_profile("ecp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ecp")
+
 # Run only when asked for by -m: `make bench`, `make faults`, `make interop`.
 ON_REQUEST = {"perf", "fault", "interop"}
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import threading
 import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from ecp_client import InvalidInput, Ledger, NotInTime, Refused, Rejection, Signer, Unavailable, sender
 from tests.clients.conftest import KEY, PLAIN
@@ -92,6 +101,7 @@ def test_what_may_pass_is_sent_again_unchanged(ledger: Ledger, server: Scripted,
     until(lambda: len(server.posts) == 3)
     until(lambda: handles[-1].state == "delivered")
     assert len({told.body for told in server.posts}) == 1
+    assert {told.path for told in server.told} == {"/api/v1/decisions/batch/"}  # no redirect is followed
     assert ledger.stats().retries == 2
     assert ledger.stats().rejected == 0
 
@@ -381,3 +391,43 @@ def test_a_key_over_plain_http_is_warned_of(
 ) -> None:
     make_ledger("http://ledger.example")
     assert "unencrypted" in caplog.text
+
+
+def test_a_certificate_that_nobody_vouches_for_gets_neither_key_nor_record(
+    make_ledger: Callable[..., Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Scripted(tls=context) as server:
+        ledger = make_ledger(server.url)
+        handle = ledger.record(**PLAIN)
+        until(lambda: ledger.stats().last_problem == "no_answer")
+        assert (handle.state, server.told) == ("queued", [])
+        ledger.close()
+
+        # the same server, trusted: the address of this machine leaves the environment aside
+        monkeypatch.setattr(
+            httpx, "create_ssl_context", lambda **_: ssl.create_default_context(cafile=certificate)
+        )
+        assert make_ledger(server.url).flush(SOON_S)
+        assert server.posts[0].ids == [handle.id]
+
+
+def self_signed(folder: Path) -> Path:
+    """Key and certificate for this machine's address, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(),
+                                now - timedelta(days=1), now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )  # fmt: skip
+    file = folder / "server.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    return file

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.perf import machine, records, report, verify_speed
+from tests.perf import machine, python_client, records, report, verify_speed
 from tests.perf.client import load, request
 from tests.perf.rig import PROCESSES, PROJECT, THREADS, Rig
 
@@ -43,9 +43,10 @@ class Plan:
     growth_rounds: int = 5
     growth_turn_s: float = 2.0
     verified: int = 40_000
+    recorded: int = 10_000
 
 
-QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000)
+QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000, 1_000)
 
 
 def say(text: str) -> None:
@@ -105,6 +106,16 @@ def batches(rig: Rig, plan: Plan) -> dict[str, Any]:
         "per_second": {name: spread(values) for name, values in rates.items()},
         "private_of_public": median(one / other for one, other in pairs),
     }  # fmt: skip
+
+
+def client(rig: Rig, plan: Plan) -> dict[str, Any]:
+    """The Python client: cost of a call in the agent's thread, decisions that arrive."""
+    found = python_client.measured(
+        f"http://127.0.0.1:{rig.port}", rig.key, rounds=plan.rounds, calls=plan.recorded
+    )
+    names = ("p50_us", "p99_us", "per_second")
+    say("  " + ", ".join(f"{name} {median(found[name]):,.0f}" for name in names))
+    return found | {name: spread(found[name]) for name in names}
 
 
 def sustained(rig: Rig, plan: Plan) -> dict[str, Any]:
@@ -210,6 +221,8 @@ def measured(plan: Plan) -> dict[str, Any]:
         figures["sustained"] = sustained(rig, plan)
         say(f"Batches without and with a private context, {plan.rounds} rounds")
         figures["batch"] = batches(rig, plan)
+        say(f"The Python client, {python_client.THREADS} threads, {plan.rounds} rounds")
+        figures["client"] = client(rig, plan)
         growth.append(cost_at(rig, plan, large))
         figures["growth"] = growth
     return figures

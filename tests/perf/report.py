@@ -22,6 +22,7 @@ class Bar:
 
 def bars(figures: dict[str, Any]) -> list[Bar]:
     single, batch, long = figures["single"], figures["batch"], figures["sustained"]
+    record_us = figures["client"]["p50_us"]["median"]
     p95 = single["p95_ms"]["ledger"]["median"]
     rate, lag = long["per_second"], long["checkpoint_lag_s"]
     with_orjson, without = figures["verify"]["with"], figures["verify"]["without"]
@@ -38,6 +39,8 @@ def bars(figures: dict[str, Any]) -> list[Bar]:
         Bar("Single POST against the naive chain", ">= 2.5 x", f"{single['times_naive']:.2f} x",
             single["times_naive"] >= 2.5),
         Bar(f"Single POST, p95 at {single['clients']} clients", "< 100 ms", f"{p95:.0f} ms", p95 < 100),
+        Bar("`record()` of the Python client in the agent's thread, p50", "<= 50 us", f"{record_us:.0f} us",
+            record_us <= 50),
         Bar("Verification per core, with orjson", ">= 80,000/s", f"{with_orjson:,.0f}/s",
             with_orjson >= 80_000),
         Bar("Verification per core, standard library", ">= 30,000/s", f"{without:,.0f}/s", without >= 30_000),
@@ -76,6 +79,11 @@ def document(figures: dict[str, Any]) -> str:
         ),
         "batch_clients": batch["clients"],
         "batch_rows": "\n".join(f"| {name} | {_range(rate)} |" for name, rate in batch["per_second"].items()),
+        "client_calls": figures["client"]["calls"],
+        "client_threads": figures["client"]["threads"],
+        "client_p50": _range(figures["client"]["p50_us"]),
+        "client_p99": _range(figures["client"]["p99_us"]),
+        "client_rate": _range(figures["client"]["per_second"]),
         "growth_sizes": " | ".join(f"{row['entries']:,} entries" for row in growth),
         "growth_rule": "---|" * len(growth),
         "growth_rows": "\n".join(_cost_row(growth, name) for name in growth[0]["costs"]),
