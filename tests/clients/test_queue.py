@@ -396,9 +396,10 @@ def test_a_queue_whose_files_were_removed_says_so_and_goes_on(
     ledger = make_ledger(server.url)
     ledger.batch([PLAIN] * 5)
     shutil.rmtree(root)
-    ledger.record(**PLAIN)  # into a file that nobody can find any more
+    ledger.record(**PLAIN)  # into a file that nobody can find, unless the sender has noticed by now
     assert ledger.flush(SOON_S)
-    assert (ledger.stats().damaged, ledger.stats().delivered) == (6, 0)
+    assert ledger.stats().damaged in {5, 6}
+    assert ledger.stats().damaged + ledger.stats().delivered == 6
     assert "gone" in caplog.text
     after = ledger.record(**PLAIN)
     assert ledger.flush(SOON_S)
