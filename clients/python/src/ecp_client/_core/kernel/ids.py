@@ -7,6 +7,7 @@ import os
 import re
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from uuid import UUID
 
 UUID_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 UUID7_PATTERN = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -17,20 +18,29 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def uuid7(*, now_ms: int, rand: bytes) -> str:
-    """Lower-case UUIDv7 of a Unix time in milliseconds and 10 random bytes, of which 74 bits are used."""
+def uuid7_number(*, now_ms: int, rand: bytes) -> int:
+    """UUIDv7 of a Unix time in milliseconds and 10 random bytes, of which 74 bits are used."""
     if len(rand) != _RANDOM_BYTES or not 0 <= now_ms < 1 << 48:
         raise AssertionError(f"{len(rand)} random bytes at millisecond {now_ms}")
     random_bits = int.from_bytes(rand, "big")
-    number = (
+    return (
         now_ms << 80
         | 0x7 << 76
         | (random_bits >> 62 & 0xFFF) << 64
         | 0b10 << 62
         | random_bits & 0x3FFF_FFFF_FFFF_FFFF
     )
-    digits = f"{number:032x}"
+
+
+def uuid7(*, now_ms: int, rand: bytes) -> str:
+    """The same in lower case with its hyphens."""
+    digits = f"{uuid7_number(now_ms=now_ms, rand=rand):032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def new_row_id(now: datetime) -> UUID:
+    """Id of a stored row: ascending, so that its indexes grow at their end and are not written all over."""
+    return UUID(int=uuid7_number(now_ms=_milliseconds(now), rand=os.urandom(_RANDOM_BYTES)))
 
 
 def new_uuid7(now: datetime) -> str:

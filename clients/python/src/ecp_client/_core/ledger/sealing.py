@@ -20,17 +20,17 @@ OPENING_BYTES = 32
 NONCE_BYTES = 12
 KEY_BYTES = 32
 
-_DOMAIN = b"ecp-sealed/v1\n"
+_DOMAIN = "ecp-sealed/v1\n"
 
 
 def commitment(r: bytes, uid: str, ptr: str, value_jcs: bytes) -> str:
-    message = b"%s%s\n%s\n%s" % (_DOMAIN, uid.encode("ascii"), ptr.encode("ascii"), value_jcs)
+    message = f"{_DOMAIN}{uid}\n{ptr}\n".encode("ascii") + value_jcs
     return b64url(hmac.digest(r, message, "sha256"))
 
 
 def aad(origin: str, uid: str, ptr: str) -> bytes:
     """Bind a ciphertext to its log, statement and pointer, so that none can be moved."""
-    return b"%s%s\n%s\n%s" % (_DOMAIN, origin.encode("ascii"), uid.encode("ascii"), ptr.encode("ascii"))
+    return f"{_DOMAIN}{origin}\n{uid}\n{ptr}".encode("ascii")
 
 
 def seal(dek: bytes | AESGCM, nonce: bytes, context: bytes, r: bytes, value_jcs: bytes) -> bytes:

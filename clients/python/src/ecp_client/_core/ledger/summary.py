@@ -91,7 +91,8 @@ def summarise(context: Mapping[str, Any], policy: ContextPolicy) -> tuple[dict[s
     named = [] if policy.names_none else sorted(name for name in context if _is_shown(name))[:MAX_NAMED]
     summary: dict[str, Any] = {}
     sealed: dict[str, Any] = {}
-    if len(named) < len(context):
+    has_others = len(named) < len(context)
+    if has_others:
         shown = set(named)
         others = {name: value for name, value in context.items() if name not in shown}
         summary[OTHER] = len(others)
@@ -102,7 +103,7 @@ def summarise(context: Mapping[str, Any], policy: ContextPolicy) -> tuple[dict[s
         summary[name] = shown_value = treatments.get(name, _auto)(value)
         if not _is_same(shown_value, value):
             sealed[f"/context/{name}"] = value
-    return summary, dict(sorted(sealed.items()))
+    return summary, dict(sorted(sealed.items())) if has_others else sealed
 
 
 def unruled_booleans(context: Mapping[str, Any], policy: ContextPolicy) -> list[str]:
