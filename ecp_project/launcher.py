@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 READY_TIMEOUT_S = 100.0
 STOPPING_TIMEOUT_S = 30.0
 TICK_S = 0.2
+LIVE_ROUNDS = "40"
 FIRST_PAUSE_S, LONGEST_PAUSE_S, STEADY_AFTER_S = 1.0, 30.0, 60.0
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 WORTH_TELLING = re.compile(
@@ -169,8 +170,11 @@ class Launcher:
             self._children = self._make_children(self._listener)
             for child in self._children:
                 self._start(child)
+            is_first = not self._demo_file.exists()
             demo = self._demo()
             self._await_ready()
+            if is_first and demo:
+                self._decide_live(demo)
             self._welcome(demo, time.monotonic() - began)
             while True:
                 self._watch()
@@ -248,14 +252,17 @@ class Launcher:
         return inherited | {"ECP_HOME": str(self.home), "ECP_PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
 
     def _manage(self, *arguments: str, extra: Mapping[str, str] | None = None) -> None:
-        """One management command; its output goes to setup.log and is shown only when it fails."""
+        self._run_once(f"manage.py {arguments[0]}", ["manage.py", *arguments], extra or {})
+
+    def _run_once(self, name: str, command: Sequence[str], extra: Mapping[str, str]) -> None:
+        """Run one of our scripts to its end; its output goes to setup.log and is shown only when it fails."""
         log = self.home / "logs" / "setup.log"
         with log.open("ab") as output:
-            output.write(f"--- manage.py {' '.join(arguments)}\n".encode())
+            output.write(f"--- {' '.join(command)}\n".encode())
             output.flush()
             offset = output.tell()
             child = spawn(
-                [sys.executable, "manage.py", *arguments], env=self._surroundings() | dict(extra or {}),
+                [sys.executable, *command], env=self._surroundings() | dict(extra),
                 output=output.fileno(), cwd=PROJECT,
             )  # fmt: skip
         try:
@@ -268,7 +275,7 @@ class Launcher:
             with log.open("rb") as stream:
                 stream.seek(offset)
                 told = stream.read().decode(errors="replace")[-4000:]
-            raise LauncherError(f"{told}\nmanage.py {arguments[0]} failed; the whole output is in {log}")
+            raise LauncherError(f"{told}\n{name} failed; the whole output is in {log}")
 
     def _signing(self) -> dict[str, str]:
         return {"ECP_SIGNING_KEY_FILE": str(self._key_file())}
@@ -390,15 +397,30 @@ class Launcher:
 
     def _demo(self) -> dict[str, str]:
         """Sign-in and API key of the demo, loaded on the first run."""
-        file = self.home / "state" / "demo.json"
-        if not file.exists():
+        if not self._demo_file.exists():
             say("Loading the demo data.")
-            self._manage("demo_load", "--if-empty", "--json", str(file))
+            self._manage("demo_load", "--if-empty", "--json", str(self._demo_file))
         try:
-            demo: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+            demo: dict[str, str] = json.loads(self._demo_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}  # a ledger that was filled by other means has no demo
         return demo
+
+    @property
+    def _demo_file(self) -> Path:
+        return self.home / "state" / "demo.json"
+
+    def _decide_live(self, demo: Mapping[str, str]) -> None:
+        """Let the sample agent decide through the Python client; the demo's newest entries are its own."""
+        surroundings = {
+            "URL": self.address, "KEY": demo["api_key"], "XDG_STATE_HOME": str(self.home / "state"),
+            "PYTHONPATH": str(PROJECT / "clients" / "python" / "src"),
+        }  # fmt: skip
+        try:
+            agent = ["examples/agent.py", "--agent", demo["agent"], "--rounds", LIVE_ROUNDS]
+            self._run_once("The sample agent", agent, surroundings)
+        except LauncherError as error:  # a sample that fails is no reason to stop the ledger
+            say(str(error))
 
     def _welcome(self, demo: dict[str, str], seconds: float) -> None:
         say(f"\nECP is ready after {seconds:.0f} s.\n\n  Console   {self.address}/console/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -46,6 +47,11 @@ def test_first_run_from_nothing_to_a_recorded_decision_and_back(installation: In
     words = shlex.split(line[0].replace("\\\n", " "))
     headers = dict(word.split(": ", 1) for word in words if ": " in word and not word.startswith("{"))
     request = urllib.request.Request(words[2], data=words[-1].encode(), headers=headers)  # noqa: S310 - loopback
+
+    # the newest decisions are those that the sample agent sent through the Python client
+    newest = urllib.request.Request(words[2] + "?page_size=50", headers=headers)  # noqa: S310 - loopback
+    with urllib.request.urlopen(newest, timeout=10) as answer:  # noqa: S310 - loopback
+        assert "stock.order" in {row["statement"]["action"] for row in json.load(answer)["results"]}
 
     def append() -> int:
         try:
