@@ -338,16 +338,21 @@ class EmbeddedServers:
         self._lock.release()
 
     def revive(self) -> list[str]:
-        """Start again whichever server has died; their names. Addresses and passwords stay."""
+        """Start again whichever server has died; their names. Addresses and passwords stay.
+
+        EmbeddedError when one does not come up; the next call tries it again.
+        """
         revived = []
-        if self._valkey is not None and self._valkey.poll() is not None:
-            self._valkey = self._start_valkey()
-            revived.append("valkey")
-        if self._postgres is not None and self._postgres.poll() is not None:
-            self._postgres = self._start_postgres()
-            revived.append("postgres")
-        if revived:
-            self._publish()
+        try:
+            if self._postgres is not None and self._postgres.poll() is not None:
+                self._postgres = self._start_postgres()
+                revived.append("postgres")
+            if self._valkey is not None and self._valkey.poll() is not None:
+                self._valkey = self._start_valkey()
+                revived.append("valkey")
+        finally:
+            if revived:
+                self._publish()
         return revived
 
     def discard(self) -> None:
@@ -586,8 +591,13 @@ def _run_with(servers: EmbeddedServers | None, command: list[str], surroundings:
         try:
             status = child.wait(0.5)
         except subprocess.TimeoutExpired:
-            for name in servers.revive() if servers else ():
-                sys.stderr.write(f"embedded: {name} had died and was started again\n")
+            try:
+                for name in servers.revive() if servers else ():
+                    sys.stderr.write(f"embedded: {name} had died and was started again\n")
+            except (
+                EmbeddedError
+            ) as error:  # the command may get along without it, and the next look tries again
+                sys.stderr.write(f"embedded: {error}\n")
         else:
             return status if status >= 0 else 128 - status
 

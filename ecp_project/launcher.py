@@ -152,6 +152,7 @@ class Launcher:
         self.home = home
         self.port = port
         self._servers: EmbeddedServers | None = None
+        self._servers_due, self._servers_pause = 0.0, FIRST_PAUSE_S
         self._children: list[Child] = []
         self._follower = LogFollower(home / "logs")
         self._lock = HomeLock(home, "launcher.lock")
@@ -347,8 +348,7 @@ class Launcher:
 
     def _watch(self) -> None:
         self._follower.tell()
-        for name in self._servers.revive() if self._servers else ():
-            say(f"{name} had stopped and was started again.")
+        self._revive_servers()
         now = time.monotonic()
         for child in self._children:
             if child.process is None or child.process.poll() is None:
@@ -361,6 +361,20 @@ class Launcher:
                 child.pause = min(child.pause * 2, LONGEST_PAUSE_S)
             elif now >= child.due:
                 self._start(child)
+
+    def _revive_servers(self) -> None:
+        """One that does not come up is tried again later; meanwhile the ledger answers 503."""
+        if self._servers is None or time.monotonic() < self._servers_due:
+            return
+        try:
+            for name in self._servers.revive():
+                say(f"{name} had stopped and was started again.")
+        except EmbeddedError as error:
+            say(f"{error}\nThe next try follows in {self._servers_pause:.0f} s.")
+            self._servers_due = time.monotonic() + self._servers_pause
+            self._servers_pause = min(self._servers_pause * 2, LONGEST_PAUSE_S)
+        else:
+            self._servers_pause = FIRST_PAUSE_S
 
     # --- what the person sees
 

@@ -138,6 +138,24 @@ def test_killed_servers_are_revived_under_the_same_address(home: Path) -> None:
         psycopg.connect(before["DATABASE_URL"]).close()
 
 
+def test_a_server_that_does_not_come_up_is_tried_again_and_keeps_nothing_else_down(
+    home: Path,
+) -> None:
+    with EmbeddedServers(home) as servers:
+        before, pids = dict(servers.urls), server_pids(home)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: gone(pids))
+        program = servers._programs
+        servers._programs = lambda: (program()[0], Path("/bin/false"))  # type: ignore[method-assign]  # a Valkey that ends at once
+        with pytest.raises(EmbeddedError, match="Valkey did not start"):
+            servers.revive()
+        psycopg.connect(before["DATABASE_URL"]).close()
+        servers._programs = program  # type: ignore[method-assign]  # as above
+        assert servers.revive() == ["valkey"]
+        assert servers.urls == before
+
+
 def test_nothing_is_left_after_kill_9_of_the_parent_and_the_next_start_is_clean(
     home: Path, run: Callable[..., subprocess.Popen[str]]
 ) -> None:
