@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,7 @@ from tests.faults.processes import kill, pid_of
 from tests.installation import needs_binaries, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.faults.load import Load
@@ -50,32 +51,41 @@ def is_found(installation: Installation, word: str) -> bool:
     return bool(call(installation, f"{SINGLE}?q={word}")[1]["results"])
 
 
+@contextmanager
+def kept_dead(installation: Installation, name: str) -> Iterator[None]:
+    """A server is killed whenever it comes back."""
+    over = threading.Event()
+
+    def kill_again() -> None:
+        while not over.is_set():
+            pid = pid_of(installation, name)
+            if pid is not None:
+                kill(pid)
+            over.wait(0.02)
+
+    thread = threading.Thread(target=kill_again)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_f6_redis_killed_emptied_and_absent(
     installation: Installation, loaded: Callable[..., Load], tmp_path: Path, tell: Callable[..., None]
 ) -> None:
     """No append fails; reads go on without it; the worker takes up its work again."""
     state = json.loads((installation.home / "state" / "servers.json").read_text(encoding="utf-8"))
-    absent = threading.Event()
-
-    def killed_whenever_it_comes_back() -> None:
-        while not absent.is_set():
-            pid = pid_of(installation, "valkey")
-            if pid is not None:
-                kill(pid)
-            absent.wait(0.02)
-
     with loaded(singles=4, batches=1) as load:
         with redis.Redis.from_url(plain_url(state["REDIS_URL"])) as client:
             client.flushall()
-        killer = threading.Thread(target=killed_whenever_it_comes_back)
-        killer.start()
         reads = []
         until_then = time.monotonic() + ABSENT_S
-        while time.monotonic() < until_then:
-            reads.append(call(installation, f"{SINGLE}?page_size=1")[0])
-            time.sleep(0.5)
-        absent.set()
-        killer.join()
+        with kept_dead(installation, "valkey"):
+            while time.monotonic() < until_then:
+                reads.append(call(installation, f"{SINGLE}?page_size=1")[0])
+                time.sleep(0.5)
         back = time.monotonic()
         record = decision(0) | {"explanation": "The word zanzibar stands in this one alone."}
         assert call(installation, SINGLE, json.dumps(record).encode())[0] == 201
