@@ -77,6 +77,8 @@ def databases(urls: dict[str, str], *, pool: bool, threads: int) -> dict[str, di
     direct = parse_dsn("DATABASE_URL_DIRECT", direct_url)
     checkpointer = parse_dsn("DATABASE_URL_CKPT", urls.get("DATABASE_URL_CKPT") or direct_url)
     migrator = parse_dsn("DATABASE_URL_MIGRATOR", urls.get("DATABASE_URL_MIGRATOR") or direct_url)
+    if pool or urls.get("DATABASE_URL_DIRECT"):  # sessions of their own, with no PgBouncer between
+        direct["OPTIONS"]["prepare_threshold"] = checkpointer["OPTIONS"]["prepare_threshold"] = 5
     if urls.get("DATABASE_URL_MIGRATOR"):
         # ecp_migrator, or the superuser of the embedded server: objects belong to ecp_owner (section 5.1)
         migrator["OPTIONS"]["assume_role"] = "ecp_owner"

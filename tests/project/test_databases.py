@@ -75,6 +75,27 @@ def test_behind_pgbouncer_nothing_outlives_a_transaction() -> None:
 
 
 @pytest.mark.unit
+@pytest.mark.parametrize(
+    ("pool", "urls", "prepares"),
+    [
+        (True, {"DATABASE_URL": URL}, True),
+        (False, {"DATABASE_URL": URL}, False),  # the same address, so the same PgBouncer
+        (False, {"DATABASE_URL": URL, "DATABASE_URL_DIRECT": URL}, True),
+    ],
+)
+def test_appends_are_prepared_where_the_session_is_their_own(
+    pool: bool,  # noqa: FBT001 - a row of the table
+    urls: dict[str, str],
+    prepares: bool,  # noqa: FBT001 - as above
+) -> None:
+    found = databases(urls, pool=pool, threads=8)
+    assert all(
+        (found[alias]["OPTIONS"].get("prepare_threshold") is not None) == prepares
+        for alias in ("direct", "checkpointer")
+    )
+
+
+@pytest.mark.unit
 def test_each_route_falls_back_to_the_one_before(
     no_servers_named: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
