@@ -42,7 +42,8 @@ done
 if [ -x "$venv/bin/uv" ] || "$python" -m pip install -q --require-hashes --only-binary :all: -r requirements/bootstrap.txt; then
     echo "Installing $*"
     # shellcheck disable=SC2086  # one -r and one file name per lock
-    if UV_LINK_MODE=${UV_LINK_MODE:-hardlink} "$venv/bin/uv" pip install -q --python "$python" --require-hashes --no-build $locks; then
+    # The certificates of the system, as pip takes them: many a network has an authority of its own.
+    if UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1} UV_LINK_MODE=${UV_LINK_MODE:-hardlink} "$venv/bin/uv" pip install -q --python "$python" --require-hashes --no-build $locks; then
         exit 0
     fi
     echo "uv could not install; trying pip" >&2
