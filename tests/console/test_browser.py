@@ -32,7 +32,9 @@ HOSTILE = "<script>window.__xss=1</script><img src=x onerror=window.__xss=2> Low
 PAGES = (
     "/console/",
     DECISIONS,
-    f"{DECISIONS}?q=nothing-like-this&zone=operator",
+    f"{DECISIONS}?q=nothing-like-this+zone:operator",
+    f"{DECISIONS}?q=lamp+bypassed:true,x",
+    "/console/views/",
     ENTRIES,
     "/console/ledger/log/",
     "/console/ledger/erasurerequest/",
