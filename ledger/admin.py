@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
@@ -14,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
@@ -22,10 +21,10 @@ from ecp_project.api.permissions import SCOPES
 from ecp_project.api.problems import refusal
 from ecp_project.kernel import outbound
 from ecp_project.kernel.clock import utc_now
-from ecp_project.kernel.errors import BadRequest, EcpError
+from ecp_project.kernel.errors import EcpError
 from ledger.changelist import ConsoleModelAdmin, ReadOnlyAdmin, request_viewer
-from ledger.core.columns import DECISION
 from ledger.keys import verifiers
+from ledger.listpage import address, facets_context, list_context, parameters_of, record_url, with_fields
 from ledger.models import (
     Agent,
     AgentKey,
@@ -38,8 +37,10 @@ from ledger.models import (
     Organisation,
     Role,
 )
-from ledger.selectors import console
+from ledger.selectors.console import logs_for
+from ledger.selectors.facets import facet_names, facets_of
 from ledger.selectors.integrity import entry_verdict
+from ledger.selectors.lists import entry_list, list_head
 from ledger.selectors.proofs import newest_checkpoint
 from ledger.selectors.records import record_of
 from ledger.services.erasure import erasure_approve
@@ -47,7 +48,7 @@ from ledger.services.identities import apikey_create, apikey_revoke
 from ledger.services.sealing import open_parts
 
 if TYPE_CHECKING:  # Django's classes take their parameter in the type checker only
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from django.db.models import QuerySet
 
@@ -60,29 +61,6 @@ else:
     _AgentModelForm = _ApiKeyModelForm = _MembershipModelForm = forms.ModelForm
 
 MAX_ID_DIGITS = 18
-FILTER_LABELS = {
-    "q": _("words"),
-    "agent": _("agent"),
-    "kind": _("kind"),
-    "zone": _("zone"),
-    "level": _("advice"),
-    "bypassed": _("bypassed"),
-    "since": _("received since"),
-    "until": _("received before"),
-}
-
-
-def record_url(entry: Entry) -> str:
-    page = "decision" if entry.kind == DECISION else "entry"
-    return reverse(f"admin:ledger_{page}_change", args=[entry.pk])
-
-
-def parameters_of(request: HttpRequest) -> dict[str, str]:
-    """The parameters of the address, each once (SECURITY section 5.3)."""
-    for name, values in request.GET.lists():
-        if len(values) > 1:
-            raise BadRequest("bad_value", f"{name[:64]} is given twice")
-    return {name: str(value) for name, value in request.GET.items()}
 
 
 class EntriesAdmin(ReadOnlyAdmin):
@@ -95,29 +73,50 @@ class EntriesAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         _only_reads(request)
-        viewer = request_viewer(request)
+        viewer, list_url = request_viewer(request), request.path
         try:
             given = parameters_of(request)
-            hit = console.direct_hit(viewer=viewer, text=given.get("q", ""), slug=given.get("log", ""))
-            if hit is not None:
-                return HttpResponseRedirect(record_url(hit))
-            page = console.entry_list(viewer=viewer, parameters=given, only_decisions=self.only_decisions)
+            if (merged := with_fields(given)) is not None:
+                return HttpResponseRedirect(f"{list_url}?{merged}")
+            page = entry_list(
+                viewer=viewer, parameters=given, only_decisions=self.only_decisions, now=utc_now()
+            )
         except EcpError as problem:
             return refusal(request, problem)
-        own: dict[str, Any] = {"log": page.log.slug} | dict(page.filters)
+        is_counted = "facets" in given and page.problem is None
+        facets = facets_of(page=page, viewer=viewer) if is_counted else facet_names(page)
+        asks = is_counted or page.problem is not None
         context = self.admin_site.each_context(request) | {
             "title": self.title,
             "opts": self.opts,
-            "page": page,
-            "rows": [(row, record_url(row.entry)) for row in page.rows],
-            "older": page.older and urlencode(own | page.older),
-            "newer": page.newer and urlencode(own | page.newer),
-            "chips": _chips(page.log.slug, page.filters),
-            "zones": console.ZONES,
-            "levels": console.LEVELS,
+            "request_id": request.META.get("ecp.request_id", ""),
+            "facets_url": "" if asks else f"{list_url}facets/?{address(page, page.query)}&as_of={page.as_of}",
+            **list_context(page),
+            **facets_context(page, facets, list_url),
             **(extra_context or {}),
         }
-        return TemplateResponse(request, "console/entry_list.html", context)
+        status = page.problem.status if page.problem else None
+        return TemplateResponse(request, "console/entry_list.html", context, status=status)
+
+    def facets_view(self, request: HttpRequest) -> HttpResponse:
+        """Counts beside the list as a fragment, as of the size that the list shows."""
+        _only_reads(request)
+        viewer, list_url = request_viewer(request), request.path.removesuffix("facets/")
+        try:
+            page = list_head(
+                viewer=viewer,
+                parameters=parameters_of(request),
+                only_decisions=self.only_decisions,
+                now=utc_now(),
+            )
+        except EcpError as problem:
+            return refusal(request, problem)
+        context = facets_context(page, facets_of(page=page, viewer=viewer), list_url)
+        return TemplateResponse(request, "console/_facets.html", context)
+
+    def get_urls(self) -> list[Any]:
+        name = f"ledger_{self.opts.model_name}_facets"
+        return [path("facets/", self.admin_site.admin_view(self.facets_view), name=name), *super().get_urls()]
 
     def change_view(
         self,
@@ -163,18 +162,6 @@ def _only_reads(request: HttpRequest) -> None:
         raise PermissionDenied
 
 
-def _chips(slug: str, filters: Mapping[str, str]) -> list[tuple[Any, str, str]]:
-    """Each active filter with the address of the list without it."""
-    return [
-        (
-            FILTER_LABELS[name],
-            value,
-            urlencode({"log": slug} | {other: filters[other] for other in filters if other != name}),
-        )
-        for name, value in filters.items()
-    ]
-
-
 def _private_parts(record: Record) -> list[tuple[str, str | None, Any]]:
     """Pointer, value (None when it is gone or does not open), time of its erasure."""
     entry = record.entry
@@ -212,7 +199,7 @@ class LogAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         _only_reads(request)
         logs = []
-        for state in console.logs_for(request_viewer(request)):
+        for state in logs_for(request_viewer(request)):
             last = state.log.verifications.order_by("-started_at").first()
             keys = verifiers(settings.ECP_LOG_PUBLIC_KEYS, state.log.origin)
             logs.append((state, newest_checkpoint(state.log.pk), last, [key.vkey for key in keys]))
@@ -278,8 +265,9 @@ class ErasureRequestAdmin(ConsoleModelAdmin):
     def record(self, row: ErasureRequest) -> str:
         if row.uid is None:
             return str(_("all records of a data subject"))
-        address = f"{reverse('admin:ledger_entry_changelist')}?{urlencode({'q': str(row.uid)})}"
-        return format_html('<a class="hash" href="{}">{}</a>', address, row.uid)
+        return format_html(
+            '<a class="hash" href="{}">{}</a>', reverse("admin:record", args=[row.uid]), row.uid
+        )
 
     @admin.display(description=_("State"))
     def state(self, row: ErasureRequest) -> str:

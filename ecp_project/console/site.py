@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import AdminSite
+from django.http import HttpResponseRedirect
+from django.urls import path, re_path
 from django.utils.translation import gettext_lazy as _
 
+from ecp_project.console.saved_views import default_address
+from ecp_project.console.views import saved_views, search
 from ledger.changelist import request_viewer
 from ledger.selectors.console import logs_for
 
@@ -38,6 +43,27 @@ class ConsoleSite(AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         states = logs_for(request_viewer(request))
         return super().index(request, {"states": states, **(extra_context or {})})
+
+    def get_urls(self) -> list[Any]:
+        own = [
+            path("search/", self.admin_view(search.look_up), name="search"),
+            path("d/<uuid:uid>/", self.admin_view(search.record), name="record"),
+            path("l/<slug:log>/<int:seq>/", self.admin_view(search.position), name="position"),
+            re_path(r"^h/(?P<digest>[0-9a-f]{64})/$", self.admin_view(search.by_hash), name="hash"),
+            path("views/", self.admin_view(saved_views.overview), name="saved_views"),
+            path("views/save/", self.admin_view(saved_views.save), name="saved_view_save"),
+            path("views/<uuid:view_id>/", self.admin_view(saved_views.change), name="saved_view"),
+        ]
+        return own + super().get_urls()
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django's signature
+        @wraps(view)
+        def opened(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            """A list without a query opens with the view that the person has made the default."""
+            target = default_address(request)
+            return HttpResponseRedirect(target) if target else view(request, *args, **kwargs)
+
+        return super().admin_view(opened, cacheable)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         apps = super().get_app_list(request, app_label)

@@ -60,6 +60,12 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "batch_empty": Problem((400,), "Empty batch", "Send 1 to 1,000 lines."),
     "invalid_cursor": Problem((400,), "Cursor not valid", "Start again from the first page of this list."),
+    # --- the query of a list breaks its grammar (CONSOLE section 4.3)
+    "empty_value": Problem((400,), "A value is missing", "Write a value behind the colon, or drop the key."),
+    "repeated_key": Problem((400,), "A key is given twice", "Join values with a comma, or drop one term."),
+    "unclosed_quote": Problem((400,), "A quotation mark is open", "Close the quotation mark that is marked."),
+    "query_too_long": Problem((400,), "Query too long", "Keep a query within 512 characters."),
+    "too_many_terms": Problem((400,), "Too many terms", "Keep a query within 20 terms."),
     "endpoint_forbidden": Problem((400,), "Delivery address refused", "Use a public https address."),
     # --- who asks
     "credentials_missing": Problem((401,), "Not signed in", "Send Authorization: Bearer with an API key."),

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from django import template
 from django.utils.html import format_html
+from django.utils.translation import gettext, ngettext
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from django.utils.safestring import SafeString
 
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
 register = template.Library()
 # Controls that reorder the text around them: stored as they came, shown by number (SECURITY section 5.2).
 _BIDI_CONTROL = re.compile("[\u202a-\u202e\u2066-\u2069]")
@@ -30,6 +32,22 @@ def utc(instant: datetime | None, precision: str = "minutes") -> SafeString | st
         shown.isoformat(),
         shown.replace(tzinfo=None).isoformat(" ", precision),
     )
+
+
+@register.filter
+def ago(instant: datetime, now: datetime) -> str:
+    """How long ago, in words that can be read at a glance; a day when it is long ago or still to come."""
+    seconds = int((now - instant).total_seconds())
+    if -MINUTE < seconds < MINUTE:
+        return gettext("just now")
+    if 0 < seconds < HOUR:
+        return gettext("%(number)d min ago") % {"number": seconds // MINUTE}
+    if 0 < seconds < DAY:
+        return gettext("%(number)d h ago") % {"number": seconds // HOUR}
+    if 0 < seconds < 30 * DAY:
+        days = seconds // DAY
+        return ngettext("%(number)d day ago", "%(number)d days ago", days) % {"number": days}
+    return instant.astimezone(UTC).date().isoformat()
 
 
 @register.filter

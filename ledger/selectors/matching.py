@@ -1,0 +1,207 @@
+"""Which entries fit a query: one place for lists, facets and exports, so that all three mean the same set."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.postgres.search import SearchQuery
+from django.db import OperationalError, connection, transaction
+from django.db.models import Q, UUIDField
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
+from psycopg.errors import QueryCanceled
+
+from ecp_project.kernel.errors import Invalid
+from ledger.core.columns import DECISION
+from ledger.models import POSITIONS_PER_LOG, Entry, EntrySearch
+from ledger.selectors import query as grammar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+    from ledger.models import Log
+    from ledger.selectors.console import Viewer
+    from ledger.selectors.query import LedgerQuery, Term
+
+ANNOTATION = "ecp.annotation/1"
+TIMEOUT_MS = 2_000
+# Answered by the search projection, which may lag; the empty key is free text.
+_SEARCHED = frozenset({"", "zone", "friction", "bypassed", "has", "action"})
+
+# Received times never run backwards along a log, so halving finds the first entry of an instant; done by the
+# server that is one query instead of twenty for each bound.
+FIRST_AT_SQL = """
+WITH RECURSIVE halving(at, low, high) AS (
+    SELECT given.at, 0::bigint, %(size)s::bigint FROM unnest(%(instants)s::timestamptz[]) AS given(at)
+    UNION ALL
+    SELECT h.at,
+           CASE WHEN e.rcvd < h.at THEN m.middle + 1 ELSE h.low END,
+           CASE WHEN e.rcvd < h.at THEN h.high ELSE m.middle END
+    FROM halving h
+    CROSS JOIN LATERAL (SELECT (h.low + h.high) / 2 AS middle) m
+    JOIN ledger_entry e ON e.id = %(base)s + m.middle
+    WHERE h.low < h.high
+)
+SELECT DISTINCT ON (at) at, low FROM halving ORDER BY at, high - low
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Entries that fit a query, at positions [low, end) of one log; not in order yet, and not read.
+
+    `by_seq` tells which column leads the way: indexes of agent and kind end in `seq`, the primary key and
+    those of the projection in the id.
+    """
+
+    log: Log
+    rows: QuerySet[Entry]
+    low: int
+    end: int
+    is_searched: bool
+    by_seq: bool
+
+    def between(self, low: int, end: int) -> QuerySet[Entry]:
+        """Positions are said once, and of the column that leads the way.
+
+        Said of both sides of the join, PostgreSQL takes both for nearly empty where a small log stands beside
+        large ones, and reads the whole log again for each of its entries.
+        """
+        low, end = max(self.low, low), min(self.end, end)
+        if self.by_seq:
+            return self.rows.filter(seq__gte=low, seq__lt=end)
+        first, last = (self.log.id * POSITIONS_PER_LOG + seq for seq in (low, end))
+        if self.is_searched:
+            return self.rows.filter(search__entry_id__gte=first, search__entry_id__lt=last)
+        return self.rows.filter(id__gte=first, id__lt=last)
+
+    def newest(self, low: int, end: int) -> QuerySet[Entry]:
+        return self.between(low, end).order_by("-seq" if self.by_seq else "-id")
+
+    def oldest(self, low: int, end: int) -> QuerySet[Entry]:
+        return self.between(low, end).order_by("seq" if self.by_seq else "id")
+
+
+def matching(
+    *, viewer: Viewer, log: Log, query: LedgerQuery, as_of: int, only_decisions: bool, now: datetime
+) -> Matches:
+    """Entries below `as_of` that fit and that the person may see; one query when the text names a time."""
+    rows: QuerySet[Entry] = Entry.objects.filter(log_id=log.id)
+    if log.organisation_id in viewer.agents:
+        rows = rows.filter(agent__in=viewer.agents[log.organisation_id])
+    if only_decisions:
+        rows = rows.filter(kind=DECISION)
+    for term in query.terms:
+        condition = _condition(term, log)
+        if condition is not None:
+            rows = rows.exclude(condition) if term.negated else rows.filter(condition)
+    if words := query.words():
+        rows = rows.filter(search__explanation=SearchQuery(words, search_type="websearch", config="simple"))
+    is_searched = any(term.key in _SEARCHED for term in query.terms)
+    leads = only_decisions or any(len(query.values(key)) == 1 for key in ("agent", "kind"))
+    low, end = _positions(log, query, as_of, now)
+    return Matches(log, rows, low, end, is_searched, by_seq=leads and not is_searched)
+
+
+def _condition(term: Term, log: Log) -> Q | None:
+    """What a term asks of a row; None where it asks for positions or for words."""
+    condition: Q | None = None
+    match term.key:
+        case "agent":
+            condition = Q(agent__in=term.values)
+        case "kind":
+            condition = Q(kind__in=term.values)
+        case "action":
+            condition = Q(action__in=term.values) if term.negated else _action(term.values)
+        case "zone":
+            condition = Q(search__zone__in=term.values)
+        case "friction":
+            condition = Q(search__level__in=term.values)
+        case "bypassed":
+            condition = Q(search__bypassed=term.values[0] == "true")
+        case "organisation":
+            condition = Q(log_id=log.id) if log.organisation.slug in term.values else Q(pk__in=[])
+        case "has":
+            condition = _has(term.values[0], log)
+        case "seq" if term.negated:
+            low, end = grammar.positions(term.values[0])
+            condition = Q(seq__gte=low, seq__lt=end)
+    return condition
+
+
+def _action(values: tuple[str, ...]) -> Q:
+    """The action's words are in the text index, which finds a rare action; the column then decides."""
+    words = SearchQuery(values[0], search_type="plain", config="simple")
+    for value in values[1:]:
+        words |= SearchQuery(value, search_type="plain", config="simple")
+    return Q(action__in=values, search__explanation=words)
+
+
+def _has(value: str, log: Log) -> Q:
+    if value == "sealed":
+        return Q(search__body__has_key="sealed")
+    targets = (
+        EntrySearch.objects.filter(
+            entry__log_id=log.id, entry__kind=ANNOTATION, body__contains={"kind": value}
+        )
+        .annotate(about=Cast(KeyTextTransform("target", "body"), UUIDField()))
+        .values("about")
+    )
+    return Q(uid__in=targets)
+
+
+def _positions(log: Log, query: LedgerQuery, as_of: int, now: datetime) -> tuple[int, int]:
+    """Positions [low, end): of `seq`, and received from `since` on and before `until`."""
+    low, end = 0, as_of
+    for value in query.values("seq"):
+        first, last = grammar.positions(value)
+        low, end = max(low, first), min(end, last)
+    times = [term for term in query.terms if term.key in {"since", "until"}]
+    if times:
+        first_at = _first_at(log, as_of, [grammar.instant(term.values[0], now) for term in times])
+        for term, at in zip(times, first_at, strict=True):
+            if (term.key == "since") != term.negated:  # not since is the same as until
+                low = max(low, at)
+            else:
+                end = min(end, at)
+    return low, end
+
+
+def _first_at(log: Log, as_of: int, instants: list[datetime]) -> list[int]:
+    """For each instant the first position that was received then or later."""
+    values: dict[str, Any] = {
+        "size": as_of,
+        "base": log.id * POSITIONS_PER_LOG,
+        "instants": list(set(instants)),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(FIRST_AT_SQL, values)
+        found: dict[datetime, int] = dict(cursor.fetchall())
+    return [found[at] for at in instants]
+
+
+@contextmanager
+def in_time(timeout_ms: int) -> Iterator[None]:
+    """A transaction whose statements are cancelled when they take longer: 422 `query_too_expensive`."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            # A merge join would walk all logs from the newest entry of all; from a hit to its entry it is
+            # one step.
+            cursor.execute(
+                "SELECT set_config('statement_timeout', %s, true),"
+                " set_config('enable_mergejoin', 'off', true)",
+                [f"{timeout_ms}ms"],
+            )
+            yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, QueryCanceled):
+            raise Invalid(
+                "query_too_expensive",
+                f"This takes longer than {timeout_ms / 1000:g} seconds; add a time range or an agent.",
+            ) from error
+        raise
