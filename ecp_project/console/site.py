@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import AdminSite
+from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
+from ecp_project.console.views import integrity
 from ledger.changelist import request_viewer
 from ledger.selectors.console import logs_for
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.template.response import TemplateResponse
+    from django.urls import URLPattern, URLResolver
 
 # What people come for first; everything that is not named follows by name.
 MENU = (
-    "Decision", "Entry", "Log", "ErasureRequest", "Agent", "AgentKey", "ApiKey", "Organisation", "Membership",
+    "Decision", "Entry", "Integrity", "ErasureRequest", "Agent", "AgentKey", "ApiKey", "Organisation",
+    "Membership",
 )  # fmt: skip
 
 
@@ -39,13 +43,30 @@ class ConsoleSite(AdminSite):
         states = logs_for(request_viewer(request))
         return super().index(request, {"states": states, **(extra_context or {})})
 
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        own: list[URLPattern | URLResolver] = [
+            path("integrity/", self.admin_view(integrity.integrity), name="integrity"),
+            path(
+                "integrity/consistency/", self.admin_view(integrity.consistency), name="integrity_consistency"
+            ),
+            path("integrity/verify/", self.admin_view(integrity.verify_everything), name="integrity_verify"),
+        ]
+        return own + super().get_urls()
+
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         apps = super().get_app_list(request, app_label)
         for app in apps:
             for item in app["models"]:
                 item["name"] = getattr(self._registry[item["model"]], "title", "") or item["name"]
+            if app["app_label"] == "ledger" and app_label is None:
+                app["models"].append(_link(_("Integrity"), "Integrity", reverse("admin:integrity")))
             app["models"].sort(key=lambda item: _place(item["object_name"]))
         return sorted(apps, key=lambda app: app["app_label"] != "ledger")
+
+
+def _link(name: Any, object_name: str, url: str) -> dict[str, Any]:
+    """A page that belongs to no model, as an item of the menu."""
+    return {"name": name, "object_name": object_name, "admin_url": url, "add_url": None, "view_only": True}
 
 
 def _place(object_name: str) -> int:
