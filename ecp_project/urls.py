@@ -10,6 +10,7 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from ecp_project.api import problems
+from ecp_project.console.views import public
 from ecp_project.observability import health
 
 _APPS = ("ledger", "advisory.friction", "advisory.polls", "firewall", "consortium")
@@ -25,6 +26,10 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("startupz", health.startupz, name="startupz"),
     path("console/", admin.site.urls),
+    path("public/", public.logs, name="public"),
+    path("public/<str:slug>/", public.log, name="public-log"),
+    path("public/<str:slug>/<int:seq>/entry/", public.entry, name="public-entry"),
+    path("public/<str:slug>/<int:seq>/proof/", public.proof, name="public-proof"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     # Each app's urls.py gives its own full paths, those outside /api/v1/ included (static log, well-known).

@@ -1,8 +1,7 @@
-"""Console pages of the ledger: decision log, record, registry, ledgers. Entries can be read, nothing else."""
+"""Console pages of the ledger: decision log, record, registry. Entries are read and annotated, no more."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -11,20 +10,23 @@ from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from ecp_project.api.authentication import Principal
 from ecp_project.api.permissions import SCOPES
 from ecp_project.api.problems import refusal
-from ecp_project.kernel import outbound
+from ecp_project.kernel import errors, outbound
 from ecp_project.kernel.clock import utc_now
-from ecp_project.kernel.errors import EcpError
+from ecp_project.kernel.errors import BadRequest, EcpError, NotFound, Unavailable
+from ecp_project.kernel.ids import new_uuid7
+from ecp_project.kernel.panels import PanelContext
 from ledger.changelist import ConsoleModelAdmin, ReadOnlyAdmin, request_viewer
 from ledger.keys import verifiers
-from ledger.listpage import address, facets_context, list_context, parameters_of, record_url, with_fields
+from ledger.listpage import address, facets_context, list_context, parameters_of, with_fields
 from ledger.models import (
     Agent,
     AgentKey,
@@ -32,27 +34,26 @@ from ledger.models import (
     Decision,
     Entry,
     ErasureRequest,
-    Log,
     Membership,
     Organisation,
     Role,
 )
-from ledger.selectors.console import logs_for
+from ledger.recordpage import NoteForm, kinds_for, private_parts, public_path, told
+from ledger.selectors.entries import OrgScope
 from ledger.selectors.facets import facet_names, facets_of
-from ledger.selectors.integrity import entry_verdict
+from ledger.selectors.integrity import entry_verdict, verdict_document
 from ledger.selectors.lists import entry_list, list_head
-from ledger.selectors.proofs import newest_checkpoint
-from ledger.selectors.records import record_of
+from ledger.selectors.proofs import proof_text
+from ledger.selectors.records import entry_before, entry_seen, record_of
+from ledger.services.annotations import annotation_add
 from ledger.services.erasure import erasure_approve
 from ledger.services.identities import apikey_create, apikey_revoke
-from ledger.services.sealing import open_parts
 
 if TYPE_CHECKING:  # Django's classes take their parameter in the type checker only
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from django.db.models import QuerySet
-
-    from ledger.selectors.records import Record
+    from django.urls import URLPattern
 
     _AgentModelForm = forms.ModelForm[Agent]
     _ApiKeyModelForm = forms.ModelForm[ApiKey]
@@ -114,9 +115,20 @@ class EntriesAdmin(ReadOnlyAdmin):
         context = facets_context(page, facets_of(page=page, viewer=viewer), list_url)
         return TemplateResponse(request, "console/_facets.html", context)
 
-    def get_urls(self) -> list[Any]:
-        name = f"ledger_{self.opts.model_name}_facets"
-        return [path("facets/", self.admin_site.admin_view(self.facets_view), name=name), *super().get_urls()]
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        facets = path("facets/", self.admin_site.admin_view(self.facets_view), name=f"{name}_facets")
+        return [facets, *self._record_urls(name), *super().get_urls()]
+
+    def _record_urls(self, name: str) -> list[URLPattern]:
+        return [
+            path(
+                f"<path:object_id>/{part}/",
+                self.admin_site.admin_view(getattr(self, f"{part}_view")),
+                name=f"{name}_{part}",
+            )
+            for part in ("annotate", "verify", "raw", "previous", "proof")
+        ]
 
     def change_view(
         self,
@@ -125,29 +137,123 @@ class EntriesAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        del form_url
+        del form_url, extra_context
         _only_reads(request)
-        viewer = request_viewer(request)
-        if not (object_id.isascii() and object_id.isdecimal() and len(object_id) <= MAX_ID_DIGITS):
-            raise Http404
         try:
-            record = record_of(viewer=viewer, entry_id=int(object_id), only_decisions=self.only_decisions)
+            return self._page(request, object_id, NoteForm(id_=new_uuid7(utc_now())))
         except EcpError as problem:
             return refusal(request, problem)
-        may_open = viewer.may_open(record.entry.log.organisation_id)
+
+    def annotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A note, correction or outcome; what cannot be taken comes back in the form (CONSOLE section 5)."""
+        if request.method != "POST":
+            return HttpResponseRedirect("../change/#notes")
+        form = NoteForm.of(request)
+        try:
+            entry = self._entry(request, object_id)
+            principal = _principal(request, entry)
+            receipt = annotation_add(
+                entry=entry,
+                document=form.document,
+                principal=principal,
+                actor=f"staff:{principal.pseudonym}",
+                now=utc_now(),
+            )
+        except (BadRequest, Unavailable) as problem:
+            form.problem = problem
+            return self._page(request, object_id, form)
+        except EcpError as problem:
+            return refusal(request, problem)
+        said = _("Recorded at position %(seq)s. It joins the timeline within seconds.")
+        messages.success(request, said % {"seq": f"{receipt.stored.seq:,}"})
+        return HttpResponseRedirect("../change/#notes")
+
+    def verify_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The ticks alone: a part of the page, or `ecp.verify/1` for programs."""
+        _only_reads(request)
+        try:
+            entry = self._entry(request, object_id)
+        except EcpError as problem:
+            return refusal(request, problem)
+        verdict = entry_verdict(entry)
+        if request.accepts("text/html"):
+            return TemplateResponse(request, "console/_verdict.html", {"verdict": verdict})
+        return JsonResponse(verdict_document(entry=entry, verdict=verdict, now=utc_now()))
+
+    def raw_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._download(request, object_id, lambda entry: bytes(entry.entry), "entry.json")
+
+    def previous_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._download(request, object_id, entry_before, "previous.json")
+
+    def proof_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        def made(entry: Entry) -> bytes:
+            return proof_text(log=entry.log, seq=entry.seq).encode()
+
+        return self._download(request, object_id, made, "tlog-proof")
+
+    def _download(
+        self, request: HttpRequest, object_id: str, made: Callable[[Entry], bytes], ending: str
+    ) -> HttpResponse:
+        """Public bytes as a file, never as something that a browser would draw."""
+        _only_reads(request)
+        try:
+            entry = self._entry(request, object_id)
+            answer = HttpResponse(made(entry), content_type="application/octet-stream")
+        except EcpError as problem:
+            return refusal(request, problem)
+        answer.headers["Content-Disposition"] = (
+            f'attachment; filename="{entry.log.slug}-{entry.seq}.{ending}"'
+        )
+        return answer
+
+    def _entry(self, request: HttpRequest, object_id: str) -> Entry:
+        return entry_seen(
+            viewer=request_viewer(request),
+            entry_id=_id_or_404(object_id),
+            only_decisions=self.only_decisions,
+        )
+
+    def _page(self, request: HttpRequest, object_id: str, form: NoteForm) -> HttpResponse:
+        viewer = request_viewer(request)
+        before = request.GET.get("lines_before")
+        record = record_of(
+            viewer=viewer,
+            entry_id=_id_or_404(object_id),
+            only_decisions=self.only_decisions,
+            before=None if before is None else _id_or_404(before),
+        )
+        entry, organisation_id = record.entry, record.entry.log.organisation_id
+        may_open = viewer.may_open(organisation_id)
+        form.kinds = kinds_for(viewer.roles[organisation_id])
         context = self.admin_site.each_context(request) | {
             "title": record.what,
             "opts": self.opts,
             "list_title": self.title,
             "record": record,
             "may_open": may_open,
-            "parts": _private_parts(record) if may_open else [],
-            "timeline": [(line, record_url(line.entry)) for line in record.timeline],
-            "verdict": entry_verdict(record.entry) if request.GET.get("verify") else None,
-            "leaf_hash": bytes(record.entry.leaf_hash).hex(),
-            **(extra_context or {}),
+            "parts": private_parts(record) if may_open else [],
+            "timeline": told(record),
+            "verdict": entry_verdict(entry) if request.GET.get("verify") else None,
+            "leaf_hash": bytes(entry.leaf_hash).hex(),
+            "vkeys": [key.vkey for key in verifiers(settings.ECP_LOG_PUBLIC_KEYS, entry.log.origin)],
+            "base_url": settings.ECP_BASE_URL,
+            "public_path": public_path(entry),
+            "note": form,
+            "about": PanelContext(
+                OrgScope(organisation_id, viewer.agents.get(organisation_id)),
+                entry.log_id,
+                entry.id,
+                None,
+                None,
+                utc_now(),
+            ),
         }
-        return TemplateResponse(request, "console/record.html", context)
+        status = form.problem.status if form.problem else 200
+        page = TemplateResponse(request, "console/record.html", context, status=status)
+        if form.problem and form.problem.retry_after:
+            page.headers["Retry-After"] = str(form.problem.retry_after)
+        return page
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -157,24 +263,32 @@ class EntriesAdmin(ReadOnlyAdmin):
         raise Http404
 
 
+def _principal(request: HttpRequest, entry: Entry) -> Principal:
+    """The person as the services know callers; 403 for roles that write nothing beside a record."""
+    viewer, organisation_id = request_viewer(request), entry.log.organisation_id
+    role = viewer.roles[organisation_id]
+    if not kinds_for(role):
+        raise errors.PermissionDenied(
+            "role_missing", "notes are written by auditors, operators and manufacturers"
+        )
+    return Principal(
+        kind="staff",
+        organisation_id=organisation_id,
+        user_id=request.user.pk,
+        roles=frozenset({role}),
+        pseudonym=viewer.pseudonyms[organisation_id],
+    )
+
+
+def _id_or_404(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS):
+        raise NotFound("not_found", "there is no such record")
+    return int(text)
+
+
 def _only_reads(request: HttpRequest) -> None:
     if request.method not in {"GET", "HEAD"}:
         raise PermissionDenied
-
-
-def _private_parts(record: Record) -> list[tuple[str, str | None, Any]]:
-    """Pointer, value (None when it is gone or does not open), time of its erasure."""
-    entry = record.entry
-    try:
-        opened = open_parts(log_id=entry.log_id, origin=entry.log.origin, uid=entry.uid)
-    except ValueError:
-        opened = []
-    values = {part.ptr: _readable(json.loads(part.value_jcs)) for part in opened}
-    return [(ptr, values.get(ptr), record.erased.get(ptr)) for ptr in record.sealed]
-
-
-def _readable(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
 
 
 @admin.register(Decision)
@@ -186,44 +300,6 @@ class DecisionAdmin(EntriesAdmin):
 @admin.register(Entry)
 class EntryAdmin(EntriesAdmin):
     title = _("All entries")
-
-
-@admin.register(Log)
-class LogAdmin(ReadOnlyAdmin):
-    """The ledger page: what is stored, what is signed, and whether it takes entries."""
-
-    title = _("Ledgers")
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        _only_reads(request)
-        logs = []
-        for state in logs_for(request_viewer(request)):
-            last = state.log.verifications.order_by("-started_at").first()
-            keys = verifiers(settings.ECP_LOG_PUBLIC_KEYS, state.log.origin)
-            logs.append((state, newest_checkpoint(state.log.pk), last, [key.vkey for key in keys]))
-        context = self.admin_site.each_context(request) | {
-            "title": self.title,
-            "opts": self.opts,
-            "logs": logs,
-            **(extra_context or {}),
-        }
-        return TemplateResponse(request, "console/ledgers.html", context)
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """All there is to see of a log stands on the ledger page."""
-        del form_url, extra_context
-        log = self.get_object(request, object_id)
-        if log is None:
-            raise Http404
-        return HttpResponseRedirect(f"{reverse('admin:ledger_log_changelist')}#{log.slug}")
 
 
 @admin.register(ErasureRequest)

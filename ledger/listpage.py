@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.kernel.errors import BadRequest
-from ledger.core.columns import DECISION
+from ledger.recordpage import record_url
 from ledger.selectors.lists import COLUMNS, PAGE_SIZE, PAGE_SIZES
 from ledger.selectors.query import KEYS, QueryError, parse
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django_stubs_ext import StrOrPromise
 
-    from ledger.models import Entry
     from ledger.selectors.facets import Facets
     from ledger.selectors.lists import Page
     from ledger.selectors.query import LedgerQuery, Term
@@ -88,11 +87,6 @@ class Chip:
     text: str
     negated: bool
     address: str
-
-
-def record_url(entry: Entry) -> str:
-    page = "decision" if entry.kind == DECISION else "entry"
-    return reverse(f"admin:ledger_{page}_change", args=[entry.pk])
 
 
 def parameters_of(request: HttpRequest) -> dict[str, str]:

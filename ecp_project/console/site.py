@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import AdminSite
 from django.http import HttpResponseRedirect
-from django.urls import path, re_path
+from django.urls import path, re_path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.console.saved_views import default_address
-from ecp_project.console.views import saved_views, search
+from ecp_project.console.views import integrity, saved_views, search
 from ledger.changelist import request_viewer
 from ledger.selectors.console import logs_for
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.template.response import TemplateResponse
+    from django.urls import URLPattern, URLResolver
 
 # What people come for first; everything that is not named follows by name.
 MENU = (
-    "Decision", "Entry", "Log", "ErasureRequest", "Agent", "AgentKey", "ApiKey", "Organisation", "Membership",
+    "Decision", "Entry", "Integrity", "ErasureRequest", "Agent", "AgentKey", "ApiKey", "Organisation",
+    "Membership",
 )  # fmt: skip
 
 
@@ -44,8 +46,8 @@ class ConsoleSite(AdminSite):
         states = logs_for(request_viewer(request))
         return super().index(request, {"states": states, **(extra_context or {})})
 
-    def get_urls(self) -> list[Any]:
-        own = [
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        own: list[URLPattern | URLResolver] = [
             path("search/", self.admin_view(search.look_up), name="search"),
             path("d/<uuid:uid>/", self.admin_view(search.record), name="record"),
             path("l/<slug:log>/<int:seq>/", self.admin_view(search.position), name="position"),
@@ -53,6 +55,11 @@ class ConsoleSite(AdminSite):
             path("views/", self.admin_view(saved_views.overview), name="saved_views"),
             path("views/save/", self.admin_view(saved_views.save), name="saved_view_save"),
             path("views/<uuid:view_id>/", self.admin_view(saved_views.change), name="saved_view"),
+            path("integrity/", self.admin_view(integrity.integrity), name="integrity"),
+            path(
+                "integrity/consistency/", self.admin_view(integrity.consistency), name="integrity_consistency"
+            ),
+            path("integrity/verify/", self.admin_view(integrity.verify_everything), name="integrity_verify"),
         ]
         return own + super().get_urls()
 
@@ -70,8 +77,15 @@ class ConsoleSite(AdminSite):
         for app in apps:
             for item in app["models"]:
                 item["name"] = getattr(self._registry[item["model"]], "title", "") or item["name"]
+            if app["app_label"] == "ledger" and app_label is None:
+                app["models"].append(_link(_("Integrity"), "Integrity", reverse("admin:integrity")))
             app["models"].sort(key=lambda item: _place(item["object_name"]))
         return sorted(apps, key=lambda app: app["app_label"] != "ledger")
+
+
+def _link(name: Any, object_name: str, url: str) -> dict[str, Any]:
+    """A page that belongs to no model, as an item of the menu."""
+    return {"name": name, "object_name": object_name, "admin_url": url, "add_url": None, "view_only": True}
 
 
 def _place(object_name: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from django.conf import settings
 
@@ -12,10 +12,12 @@ from ledger.core.entry import EntrySyntax, genesis, leaf_hash, parse_entry, sign
 from ledger.core.merkle import ProofInvalid, inclusion_proof, verify_inclusion
 from ledger.core.note import open_checkpoint
 from ledger.keys import verifiers
-from ledger.models import AgentKey, Entry
+from ledger.models import AgentKey, Checkpoint, Entry
 from ledger.selectors.proofs import newest_checkpoint, reader
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ledger.core.entry import Entry as ParsedEntry
     from ledger.selectors.proofs import SignedSize
 
@@ -66,6 +68,28 @@ def entry_verdict(entry: Entry) -> EntryVerdict:
     elif states & {"pending", "unavailable"}:
         verdict = "pending"
     return EntryVerdict(verdict, checks, signed.size if signed else 0)
+
+
+def verdict_document(*, entry: Entry, verdict: EntryVerdict, now: datetime) -> dict[str, Any]:
+    """`ecp.verify/1` of one entry, for programs."""
+    size = verdict.checkpoint_size
+    signed = Checkpoint.objects.filter(log_id=entry.log_id, size=size).first()
+    return {
+        "v": "ecp.verify/1",
+        "origin": entry.log.origin,
+        "seq": entry.seq,
+        "verdict": verdict.verdict,
+        "checks": [
+            {"name": check.name, "state": check.state, "got": check.got, "want": check.want}
+            for check in verdict.checks
+        ],
+        "checkpoint": signed
+        and {
+            "size": size,
+            "root": bytes(signed.root).hex(),
+            "age_s": int((now - signed.created).total_seconds()),
+        },
+    }
 
 
 def _tick(name: str, *, passes: bool, got: str, want: str, detail: str) -> Tick:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ecp_project.kernel.errors import BadRequest, NotFound
-from ledger.core.merkle import consistency_proof, inclusion_proof, tree_root
+from ecp_project.kernel.errors import BadRequest, Conflict, NotFound
+from ledger.core.merkle import ProofInvalid, consistency_proof, inclusion_proof, tree_root
+from ledger.core.proof import format_proof
 from ledger.core.tiles import TILE_HEIGHT, TILE_WIDTH, TileReader, encode_bundle
 from ledger.models import POSITIONS_PER_LOG, Checkpoint, Entry
 from ledger.selectors.hot import hot_row
@@ -96,6 +97,21 @@ def inclusion(*, log: Log, index: int, size: int | None) -> dict[str, Any]:
         "root": tree_root(size, nodes).hex(),
         "hashes": [part.hex() for part in inclusion_proof(index, size, nodes)],
     }
+
+
+def proof_text(*, log: Log, seq: int) -> str:
+    """C2SP tlog-proof of the entry at `seq` under the newest checkpoint; 409 while none covers it.
+
+    Made from the stored tree alone, so there is one also for an entry whose bytes were damaged.
+    """
+    signed = newest_checkpoint(log.id)
+    if signed is None or signed.size <= seq:
+        raise Conflict("not_signed_yet", "the next checkpoint covers this entry", retry_after=1)
+    try:
+        hashes = inclusion_proof(seq, signed.size, reader(log.id, signed.size))
+    except ProofInvalid as error:
+        raise NotFound("not_found", f"the stored tree gives no proof: {error}") from error
+    return format_proof(seq, hashes, signed.note)
 
 
 def consistency(*, log: Log, old: int, new: int | None) -> dict[str, Any]:

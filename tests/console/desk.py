@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CONSOLE = "/console/"
 DECISIONS = "/console/ledger/decision/"
 ENTRIES = "/console/ledger/entry/"
+HOSTILE = "<script>window.__xss=1</script><img src=x onerror=window.__xss=2> Lowered \u202ethe price."
 ROLES = ("viewer", "auditor", "operator", "manufacturer", "admin")
 
 

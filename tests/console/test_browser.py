@@ -10,26 +10,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.contrib.staticfiles.handlers import StaticFilesHandler
-from django.db import connections
-from django.test.testcases import LiveServerThread
 
-from tests.console.browser import Browser, installed_browser
-from tests.console.desk import DECISIONS, ENTRIES, annotation, decision, record, record_path
+from tests.console.desk import DECISIONS, ENTRIES, record_path
 from tests.people import person
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from ledger.checkpointer import Checkpointer
     from ledger.models import Entry
+    from tests.console.browser import Browser
     from tests.people import People
     from tests.tampering import Flip
 
 pytestmark = [pytest.mark.e2e, pytest.mark.db]
 
-HOSTILE = "<script>window.__xss=1</script><img src=x onerror=window.__xss=2> Lowered \u202ethe price."
 PAGES = (
     "/console/",
     DECISIONS,
@@ -37,7 +29,9 @@ PAGES = (
     f"{DECISIONS}?q=lamp+bypassed:true,x",
     "/console/views/",
     ENTRIES,
-    "/console/ledger/log/",
+    "/console/integrity/",
+    "/console/integrity/consistency/?old=3&new=3",
+    "/public/",
     "/console/ledger/erasurerequest/",
     "/console/ledger/agent/",
     "/console/ledger/agent/add/",
@@ -99,54 +93,6 @@ TABLES_WITHOUT_CAPTION = """
 [...document.querySelectorAll('#content table:not(#result_list)')]
   .filter(e => !e.caption).map(e => e.innerText)
 """
-
-
-class _Server(LiveServerThread):
-    """Django's own server for tests, without the flush that the append-only tables refuse."""
-
-    def __init__(self) -> None:
-        super().__init__("127.0.0.1", StaticFilesHandler)
-        self.daemon = True
-
-    def __enter__(self) -> str:
-        self.start()
-        self.is_ready.wait()
-        assert self.error is None, self.error
-        return f"http://127.0.0.1:{self.port}"
-
-    def __exit__(self, *failure: object) -> None:
-        self.terminate()
-
-
-@pytest.fixture
-def site(committed_db: str) -> Iterator[str]:
-    assert committed_db
-    with _Server() as address:
-        yield address
-    connections.close_all()
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    program = installed_browser()
-    if program is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    found = Browser(program, tmp_path / "profile")
-    found.resize(1400, 900)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def entries(people: People, checkpointer: Checkpointer) -> list[Entry]:
-    made = record(
-        people.log,
-        decision("Lowered the price, as the lamp sells slowly.", context={"customer": "Erika"}, risk="high"),
-        decision(HOSTILE, zone="operator"),
-    )
-    made += record(people.log, annotation(made[0], "The customer was told on the phone."))
-    checkpointer.turn()
-    return made
 
 
 def sign_in(browser: Browser, site: str, name: str, next_: str = "/console/") -> None:
@@ -223,9 +169,10 @@ def test_names_of_values_take_a_narrow_column(
     sign_in(browser, site, people.ada.username)
     browser.open(f"{site}{record_path(entries[0])}?verify=1")
     share = "e => e.offsetWidth / e.parentElement.offsetWidth"
-    widths = browser.run(f"[...document.querySelectorAll('.pairs th')].map({share})")
-    assert widths
-    assert max(widths) < 0.3, widths
+    for column, most in ((".record-main", 0.3), (".record-side", 0.45)):
+        widths = browser.run(f"[...document.querySelectorAll('{column} .pairs th')].map({share})")
+        assert widths, column
+        assert max(widths) < most, (column, widths)
 
 
 def test_the_contrast_check_sees_pale_text(browser: Browser, site: str, people: People) -> None:
@@ -254,7 +201,11 @@ def test_narrow_screens_do_not_scroll_sideways(
 ) -> None:
     sign_in(browser, site, people.ada.username)
     browser.resize(width, 844)
-    for path in (*PAGES[:5], *(f"{record_path(entry)}?verify=1" for entry in entries)):
+    for path in (
+        *PAGES[:7],
+        f"/public/{people.log.slug}/?q=0",
+        *(f"{record_path(entry)}?verify=1" for entry in entries),
+    ):
         browser.open(site + path)
         assert browser.run("document.documentElement.scrollWidth") <= width, path
 
@@ -337,7 +288,8 @@ def test_a_click_marks_a_whole_hash(
 ) -> None:
     sign_in(browser, site, people.ben.username)
     browser.open(site + record_path(entries[0]))
-    found = "[...document.querySelectorAll('td.hash')].find(e => /^[0-9a-f]{64}$/.test(e.textContent))"
+    browser.run("document.querySelectorAll('.digest').forEach(e => { e.open = true; })")
+    found = "[...document.querySelectorAll('.hash')].find(e => /^[0-9a-f]{64}$/.test(e.textContent))"
     box = browser.run(f"(() => {{ const e = {found}; e.scrollIntoView(); const b = e.getBoundingClientRect();"
                       " return [b.x + 20, b.y + b.height / 2]; })()")  # fmt: skip
     for kind in ("mousePressed", "mouseReleased"):
@@ -352,7 +304,7 @@ def test_pages_stay_within_their_weight(
     sign_in(browser, site, people.ben.username)
     assert len(entries) == 3
     sizes = "performance.getEntriesByType('resource').map(e => [e.name, e.decodedBodySize])"
-    for path in (DECISIONS, record_path(entries[0]), "/console/ledger/log/"):
+    for path in (DECISIONS, record_path(entries[0]), "/console/integrity/"):
         browser.open(site + path)
         loaded: list[tuple[str, int]] = browser.run(sizes)
         assert sum(size for name, size in loaded if name.endswith(".js")) <= 55 * 1024, path

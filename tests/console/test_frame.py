@@ -22,7 +22,7 @@ VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "met
 MENU = [
     "Decisions",
     "All entries",
-    "Ledgers",
+    "Integrity",
     "Agents",
     "Agent keys",
     "API keys",
@@ -37,7 +37,9 @@ PAGES = (
     "ledger/decision/?q=nothing-like-this+-agent:nobody",
     "ledger/entry/",
     "views/",
-    "ledger/log/",
+    "integrity/",
+    "integrity/consistency/",
+    "integrity/consistency/?old=1&new=1",
     "ledger/erasurerequest/",
     "ledger/agent/",
     "ledger/agent/add/",
@@ -174,7 +176,7 @@ def test_staff_without_a_membership_are_told_what_is_missing(
     assert fresh_process
     lone = get_user_model().objects.create_user("lone", is_staff=True, is_superuser=is_superuser)
     browser = signed_in(lone)
-    for path in ("", "ledger/decision/", "ledger/log/", "ledger/apikey/add/"):
+    for path in ("", "ledger/decision/", "integrity/", "ledger/apikey/add/"):
         assert browser.get(CONSOLE + path).status_code == 302
     page = browser.get("/console/login/").content.decode()
     assert "members of an organisation" in page

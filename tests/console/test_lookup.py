@@ -77,7 +77,7 @@ def test_root_of_a_checkpoint_leads_to_its_log(entries: list[Entry], people: Peo
     assert entries
     checkpoint = Checkpoint.objects.filter(log=people.log).order_by("-size")[0]
     root = bytes(checkpoint.root).hex()
-    assert led_to(people.ben, root) == "/console/ledger/log/#acme"
+    assert led_to(people.ben, root) == "/console/integrity/?log=acme"
     assert led_to(people.eve, root) == f"{DECISIONS}?q={root}"
 
 

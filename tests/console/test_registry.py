@@ -24,9 +24,9 @@ AGENTS = "/console/ledger/agent/"
 AGENT_KEYS = "/console/ledger/agentkey/"
 API_KEYS = "/console/ledger/apikey/"
 ORGANISATIONS = "/console/ledger/organisation/"
+INTEGRITY = "/console/integrity/"
 MEMBERSHIPS = "/console/ledger/membership/"
-LEDGERS = "/console/ledger/log/"
-PAGES = (AGENTS, AGENT_KEYS, API_KEYS, ORGANISATIONS, MEMBERSHIPS, LEDGERS)
+PAGES = (AGENTS, AGENT_KEYS, API_KEYS, ORGANISATIONS, MEMBERSHIPS)
 MAY_ADD = {AGENTS: {Role.OPERATOR, Role.ADMIN}, API_KEYS: {Role.ADMIN}, MEMBERSHIPS: {Role.ADMIN}}
 
 
@@ -74,7 +74,6 @@ def test_objects_of_another_organisation_are_404(people: People) -> None:
         f"{API_KEYS}{their_key.pk}/change/",
         f"{ORGANISATIONS}{people.other.pk}/change/",
         f"{MEMBERSHIPS}{Membership.objects.get(user=people.eve).pk}/change/",
-        f"{LEDGERS}{people.other_log.pk}/change/",
         f"{AGENTS}{people.eve_agent.agent.pk}/history/",
         f"{AGENTS}99999999999999999999/change/",
         f"{AGENTS}abc/change/",
@@ -235,28 +234,12 @@ def test_eleventh_key_of_an_agent_is_a_page_of_the_problem(people: People, adam:
     assert ApiKey.objects.filter(agent=agent).count() == 10
 
 
-def test_ledger_page_tells_size_checkpoint_key_and_last_verification(people: People) -> None:
-    page = shown(people.ben, LEDGERS)
-    for text in ("Acme", "0 entries", "ecp.local/log/acme", "none recorded; run", "Verifier key"):
-        assert text in page, text
-    people.log.verifications.create(
-        started_at=people.acme.created_at, ok=False, kind="leaf_mismatch", first_bad_seq=7, next_seq=9
-    )
-    assert "leaf_mismatch, first bad position 7" in re.sub(r"\s+", " ", shown(people.ben, LEDGERS))
-
-
 def test_a_halted_ledger_is_said_on_its_pages(people: People) -> None:
-    assert "takes no new entries" not in shown(people.ben, LEDGERS)
+    assert "takes no new entries" not in shown(people.ben, INTEGRITY)
     people.log.mode = "halt"
     people.log.save(update_fields=["mode"])
-    for path in (LEDGERS, "/console/ledger/decision/", "/console/ledger/entry/"):
+    for path in (INTEGRITY, "/console/ledger/decision/", "/console/ledger/entry/"):
         assert "takes no new entries" in shown(people.ben, path)
-
-
-def test_address_of_a_ledger_leads_to_its_place_on_the_page(people: People) -> None:
-    answer = signed_in(people.ben).get(f"{LEDGERS}{people.log.pk}/change/")
-    assert answer.headers["Location"] == f"{LEDGERS}#acme"
-    assert 'id="acme"' in shown(people.ben, LEDGERS)
 
 
 def test_lists_do_not_ask_once_a_row(people: People, django_assert_max_num_queries: Any) -> None:

@@ -194,10 +194,14 @@ def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, 
             for part in ("detail", "public", "receipt", "annotations", "erase")
         },
         **{name: {"slug": "no-such-log" if uid else slug} for name in LOG_ROUTES},
+        "public-log": {"slug": slug},
+        **{name: {"slug": slug, "seq": "0"} for name in ("public-entry", "public-proof")},
         "agent-detail": {"slug": "no-such-bot" if uid else agent},
     }
     queries = {"proof-inclusion": "?index=0", "proof-consistency": "?old=1"}
-    kwargs = places.get(row["route"], {}) | ({"path": "0/000.p/2"} if row["route"] == "static-tile" else {})
+    kwargs: dict[str, Any] = places.get(row["route"], {}) | (
+        {"path": "0/000.p/2"} if row["route"] == "static-tile" else {}
+    )
     url = reverse(row["route"], kwargs=kwargs) + queries.get(row["route"], "")
     if row["method"] == "GET":
         return client.get(url, **(headers or {}))

@@ -11,7 +11,8 @@ from django.urls import reverse
 from ecp_project.api.problems import refusal
 from ecp_project.kernel.errors import BadRequest, EcpError
 from ledger.changelist import request_viewer
-from ledger.listpage import parameters_of, record_url
+from ledger.listpage import parameters_of
+from ledger.recordpage import record_url
 from ledger.selectors.lookup import Found, entry_at, entry_named, hash_found, record_found
 
 if TYPE_CHECKING:
@@ -63,5 +64,5 @@ def _address_of(found: Found) -> str:
     if found.entry is not None:
         return record_url(found.entry)
     if found.checkpoint_log is not None:
-        return f"{reverse('admin:ledger_log_changelist')}#{found.checkpoint_log.slug}"
+        return f"{reverse('admin:integrity')}?log={found.checkpoint_log.slug}"
     return ""

@@ -1,0 +1,69 @@
+"""A served console and a real browser, for the tests that need them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.db import connections
+from django.test.testcases import LiveServerThread
+
+from tests.console.browser import Browser, installed_browser
+from tests.console.desk import HOSTILE, annotation, decision, record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ledger.checkpointer import Checkpointer
+    from ledger.models import Entry
+    from tests.people import People
+
+
+class _Server(LiveServerThread):
+    """Django's own server for tests, without the flush that the append-only tables refuse."""
+
+    def __init__(self) -> None:
+        super().__init__("127.0.0.1", StaticFilesHandler)
+        self.daemon = True
+
+    def __enter__(self) -> str:
+        self.start()
+        self.is_ready.wait()
+        assert self.error is None, self.error
+        return f"http://127.0.0.1:{self.port}"
+
+    def __exit__(self, *failure: object) -> None:
+        self.terminate()
+
+
+@pytest.fixture
+def site(committed_db: str) -> Iterator[str]:
+    assert committed_db
+    with _Server() as address:
+        yield address
+    connections.close_all()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    program = installed_browser()
+    if program is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    found = Browser(program, tmp_path / "profile")
+    found.resize(1400, 900)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def entries(people: People, checkpointer: Checkpointer) -> list[Entry]:
+    made = record(
+        people.log,
+        decision("Lowered the price, as the lamp sells slowly.", context={"customer": "Erika"}, risk="high"),
+        decision(HOSTILE, zone="operator"),
+    )
+    made += record(people.log, annotation(made[0], "The customer was told on the phone."))
+    checkpointer.turn()
+    return made

@@ -1,0 +1,39 @@
+"""Panels as an optional app would contribute them, for the length of a test."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ecp_project.kernel.panels import Panel, Slot, registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ecp_project.kernel.panels import PanelContext
+
+TEMPLATE = "stub/panel.html"
+
+
+def stub(
+    load: Callable[[PanelContext], Mapping[str, object] | None],
+    *,
+    slot: Slot = Slot.RECORD_ADVICE,
+    key: str = "stub.box",
+    order: int = 1,
+    permission: str = "",
+    template: str = TEMPLATE,
+) -> Panel:
+    return Panel(slot, key, order, permission, template, load)
+
+
+@contextmanager
+def contributed(*panels: Panel) -> Iterator[None]:
+    before = dict(registry._panels)
+    try:
+        for panel in panels:
+            registry.add(panel)
+        yield
+    finally:
+        registry._panels.clear()
+        registry._panels.update(before)
