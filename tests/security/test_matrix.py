@@ -195,6 +195,7 @@ def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, 
         },
         **{name: {"slug": "no-such-log" if uid else slug} for name in LOG_ROUTES},
         "agent-detail": {"slug": "no-such-bot" if uid else agent},
+        "dashboard-chart": {"chart": "agent-activity"},
     }
     queries = {"proof-inclusion": "?index=0", "proof-consistency": "?old=1"}
     kwargs = places.get(row["route"], {}) | ({"path": "0/000.p/2"} if row["route"] == "static-tile" else {})
