@@ -8,6 +8,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.db.models import Q
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.console.agents import Figures, figures_of
@@ -16,7 +17,8 @@ from ecp_project.console.figures import flow_figure
 from ecp_project.console.links import decisions_url
 from ecp_project.console.ranges import DAY, range_of
 from ecp_project.console.recent import last_decisions
-from ecp_project.console.templatetags.console import grouped, utc
+from ecp_project.console.templatetags.console import grouped
+from ecp_project.console.templatetags.figures import age
 from ecp_project.console.views.desk import scope_in
 from ecp_project.kernel import outbound
 from ecp_project.kernel.clock import utc_now
@@ -102,10 +104,12 @@ class AgentAdmin(ConsoleModelAdmin):
     def month(self, row: Agent) -> str:
         return grouped(_figures(row).month)
 
-    @admin.display(description=_("Last seen"))
+    @admin.display(description=_("Last seen, ago"))
     def last_seen(self, row: Agent) -> str:
         at = _figures(row).last_seen
-        return utc(at) if at else str(_("never"))
+        if at is None:
+            return str(_("never"))
+        return format_html('<time datetime="{0}" title="{0}">{1}</time>', at.isoformat(), age(at, utc_now()))
 
     # --- the record
     def change_view(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import autodiscover_modules
+
+from ecp_project.kernel.panels import DuplicateKey
 
 
 class ConsoleAdminConfig(AdminConfig):
@@ -11,8 +15,14 @@ class ConsoleAdminConfig(AdminConfig):
 
 
 class ConsoleConfig(AppConfig):
-    """Static files of the console; its tables come with the pages that need them."""
+    """Static files of the console, and what installed apps contribute to its pages."""
 
     name = "ecp_project.console"
     label = "console"
     verbose_name = "Console"
+
+    def ready(self) -> None:
+        try:
+            autodiscover_modules("panels")
+        except DuplicateKey as error:
+            raise ImproperlyConfigured(str(error)) from error

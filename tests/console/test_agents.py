@@ -51,7 +51,7 @@ def test_list_tells_decisions_keys_and_last_seen(acme: People) -> None:
     assert set(found) == {"pricing-bot", "stock-bot", "idle-bot"}
     cells = found["pricing-bot"]
     assert (cells["day"], cells["month"], cells["keys"]) == ("2", "2", "API key valid")
-    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC", cells["last_seen"])
+    assert re.fullmatch(r"\d+ s", cells["last_seen"])
     idle = found["idle-bot"]
     assert (idle["day"], idle["month"], idle["keys"], idle["last_seen"]) == ("0", "0", "no key", "never")
 

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ecp_project.console.rollups import keep_up
+from ecp_project.console.views import panels
+from ecp_project.kernel.panels import Panel, PanelContext, Registry, Slot
 from tests.console.desk import decision, record, shown, signed_in
 from tests.console.test_frame import check
 from tests.people import machine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.people import People
 
 pytestmark = pytest.mark.db
@@ -55,6 +59,56 @@ def test_an_agent_leads_to_its_decisions_of_the_range(acme: People) -> None:
         answer = signed_in(acme.ben).get(html.unescape(url))
         found[agent] = answer.content.decode().count('<td class="why">')
     assert found == {"pricing-bot": 2, "stock-bot": 1}
+
+
+def contributed(
+    monkeypatch: pytest.MonkeyPatch, slot: Slot, load: Callable[[PanelContext], dict[str, object]]
+) -> None:
+    """An app's panel, drawn by a template that shows one sentence."""
+    registry = Registry()
+    registry.add(Panel(slot, "app.part", 1, "", "console/_agents.html", load))
+    monkeypatch.setattr(panels, "registry", registry)
+
+
+@pytest.mark.parametrize(
+    ("path", "slot"),
+    [
+        ("/console/", Slot.OVERVIEW_TILE),
+        ("/console/", Slot.OVERVIEW_CHART),
+        ("/console/", Slot.ATTENTION),
+        (ANALYTICS, Slot.OVERVIEW_CHART),
+    ],
+)
+def test_parts_of_apps_stand_on_the_pages_and_know_log_and_range(
+    acme: People, monkeypatch: pytest.MonkeyPatch, path: str, slot: Slot
+) -> None:
+    seen: list[PanelContext] = []
+
+    def load(about: PanelContext) -> dict[str, object]:
+        seen.append(about)
+        return {"activity": {"sentence": "Seven of twenty were bypassed.", "size": 3}}
+
+    contributed(monkeypatch, slot, load)
+    page = shown(acme.ben, path, since="2026-03-01", until="2026-03-03")
+    check(page)
+    assert "Seven of twenty were bypassed." in page
+    assert "Nothing waits" not in page or slot is not Slot.ATTENTION
+    (about,) = seen
+    assert (about.log_id, str(about.since)) == (acme.log.pk, "2026-03-01 00:00:00+00:00")
+
+
+@pytest.mark.parametrize("path", ["/console/", ANALYTICS])
+def test_a_chart_that_fails_leaves_the_others(
+    acme: People, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def load(about: PanelContext) -> dict[str, object]:
+        raise LookupError(about)
+
+    contributed(monkeypatch, Slot.OVERVIEW_CHART, load)
+    page = shown(acme.ben, path)
+    check(page)
+    assert "This part cannot be shown right now." in page
+    assert "3 decisions from" in page
 
 
 def test_only_reading(acme: People) -> None:

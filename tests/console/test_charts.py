@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ecp_project.console.charts import HEIGHT, WIDTH, flow, round_top, spark, steps
+from ecp_project.console.templatetags.figures import age
 
 pytestmark = pytest.mark.unit
 
@@ -45,3 +47,20 @@ def test_drawings_stay_within_their_frame(values: list[int]) -> None:
     assert across[-1] == WIDTH
     assert all(0 <= y <= HEIGHT for y in down)
     assert spark(values, max(1, *values)).line.startswith("M0 ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-3, "0 s"),
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7199, "119 min"),
+        (7200, "2 h"),
+        (172_800, "2 d"),
+    ],
+)
+def test_ages_are_whole_units(seconds: int, words: str) -> None:
+    now = datetime(2026, 3, 31, 12, tzinfo=UTC)
+    assert age(now - timedelta(seconds=seconds), now) == words

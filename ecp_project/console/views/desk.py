@@ -10,8 +10,10 @@ from django.utils.translation import gettext_lazy as _
 
 from ecp_project.console.figures import range_words
 from ecp_project.console.ranges import DEFAULT_SINCE, DEFAULT_UNTIL, Range, range_given
+from ecp_project.console.views.panels import drawn
 from ecp_project.kernel.errors import BadRequest, NotFound
 from ecp_project.kernel.panels import PanelContext
+from ledger.changelist import request_viewer
 from ledger.selectors.console import logs_for
 from ledger.selectors.entries import OrgScope
 
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.http import HttpRequest
+    from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
 
+    from ecp_project.kernel.panels import Slot
     from ledger.models import Log
     from ledger.selectors.console import LogState, Viewer
 
@@ -108,6 +112,12 @@ def desk_of(request: HttpRequest, viewer: Viewer, now: datetime) -> Desk | None:
         raise NotFound("not_found", "there is no such log")
     within = range_given(given, now)
     return Desk(states, state, scope_in(viewer, state.log), within, now, given)
+
+
+def panels_of(request: HttpRequest, desk: Desk, slot: Slot) -> list[SafeString]:
+    """What installed apps bring to this place, as far as the viewer's role sees it."""
+    role = request_viewer(request).roles[desk.scope.organisation_id]
+    return drawn(request, slot, desk.about, {role})
 
 
 def scope_in(viewer: Viewer, log: Log) -> OrgScope:

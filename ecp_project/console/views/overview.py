@@ -12,9 +12,10 @@ from ecp_project.api.problems import refusal
 from ecp_project.console import dashboard, recent
 from ecp_project.console.attention import attention
 from ecp_project.console.figures import agents_figure, flow_figure
-from ecp_project.console.views.desk import desk_of
+from ecp_project.console.views.desk import desk_of, panels_of
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import EcpError
+from ecp_project.kernel.panels import Slot
 from ledger.changelist import request_viewer
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def page(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> H
     now = utc_now()
     try:
         desk = desk_of(request, viewer, now)
-        figures = _figures(desk) if desk else {}
+        figures = _figures(request, desk) if desk else {}
     except EcpError as problem:
         return refusal(request, problem)
     context = admin.site.each_context(request) | {
@@ -44,12 +45,15 @@ def page(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> H
     return TemplateResponse(request, "console/overview.html", context)
 
 
-def _figures(desk: Desk) -> dict[str, Any]:
+def _figures(request: HttpRequest, desk: Desk) -> dict[str, Any]:
+    waiting = {"waiting": panels_of(request, desk, Slot.ATTENTION)}
     if not desk.log.head.size:
-        return {"is_empty": True}
+        return waiting | {"is_empty": True}
     about: dict[str, Any] = {"scope": desk.scope, "log": desk.log}
     agents = agents_figure(dashboard.agent_activity(**about, within=desk.within), desk.log)
-    return {
+    return waiting | {
+        "tiles": panels_of(request, desk, Slot.OVERVIEW_TILE),
+        "charts": panels_of(request, desk, Slot.OVERVIEW_CHART),
         "totals": {row.name: row.total for row in dashboard.summary(**about, within=desk.within).series},
         "pace": recent.pace(**about, now=desk.now),
         "proof": recent.proof_of(log=desk.log),
