@@ -70,7 +70,9 @@ def _key_states(ids: Sequence[int], now: datetime) -> dict[int, StrOrPromise]:
         else:
             states[agent_id] = _("API key expired")
     signing = AgentKey.objects.filter(agent_id__in=ids, revoked_at__isnull=True, valid_from__lte=now)
-    for agent_id, until in signing.values_list("agent_id", "valid_until"):
-        if until is None or until > now:
-            states[agent_id] = _("signing key, %(api)s") % {"api": states[agent_id]}
-    return states
+    signs = {
+        agent_id
+        for agent_id, until in signing.values_list("agent_id", "valid_until")
+        if until is None or until > now
+    }
+    return states | {id_: _("signing key, %(api)s") % {"api": states[id_]} for id_ in signs}

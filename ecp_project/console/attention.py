@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from ecp_project.console.links import ledger_url
 from ledger.models import POSITIONS_PER_LOG, Entry, ErasureRequest, Mode, Role, Verification
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _of_log(
 ) -> Iterator[Item]:
     log = state.log
     named = {"org": log.organisation.title or log.organisation.slug}
-    place = f"{reverse('admin:ledger_log_changelist')}#{log.slug}"
+    place = ledger_url(log)
     base = log.pk * POSITIONS_PER_LOG
     if log.pk in failed:
         bad = failed[log.pk].first_bad_seq

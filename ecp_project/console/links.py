@@ -28,6 +28,11 @@ def decisions_url(
     return f"{reverse('admin:ledger_decision_changelist')}?{query}"
 
 
+def ledger_url(log: Log) -> str:
+    """Where the state of a log is told in full: mode, checkpoints, verification."""
+    return f"{reverse('admin:ledger_log_changelist')}#{log.slug}"
+
+
 def record_url(entry: Entry) -> str:
     page = "decision" if entry.kind == DECISION else "entry"
     return reverse(f"admin:ledger_{page}_change", args=[entry.pk])

@@ -15,7 +15,7 @@ from ledger.models import ApiKey, Membership, Role
 from ledger.services.identities import agent_create
 from tests.console.desk import decision, record, shown, signed_in
 from tests.console.test_frame import check
-from tests.factories.entries import announced_key
+from tests.factories.entries import KEY_SEED, announced_key
 from tests.people import machine, person
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def test_state_of_keys(acme: People, change: dict[str, timedelta], state: str) -
     keys = ApiKey.objects.filter(agent=acme.ada_agent.agent)
     keys.update(**{name: utc_now() + length})
     assert rows(shown(acme.ben, AGENTS))["pricing-bot"]["keys"] == state
-    announced_key(acme.log)
+    for seed in (KEY_SEED, bytes(32)):
+        announced_key(acme.log, seed)
     assert rows(shown(acme.ben, AGENTS))["pricing-bot"]["keys"] == f"signing key, {state}"
 
 

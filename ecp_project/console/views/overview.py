@@ -12,6 +12,7 @@ from ecp_project.api.problems import refusal
 from ecp_project.console import dashboard, recent
 from ecp_project.console.attention import attention
 from ecp_project.console.figures import agents_figure, flow_figure
+from ecp_project.console.links import ledger_url
 from ecp_project.console.views.desk import desk_of, panels_of
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import EcpError
@@ -52,6 +53,7 @@ def _figures(request: HttpRequest, desk: Desk) -> dict[str, Any]:
     about: dict[str, Any] = {"scope": desk.scope, "log": desk.log}
     agents = agents_figure(dashboard.agent_activity(**about, within=desk.within), desk.log)
     return waiting | {
+        "ledger_url": ledger_url(desk.log),
         "tiles": panels_of(request, desk, Slot.OVERVIEW_TILE),
         "charts": panels_of(request, desk, Slot.OVERVIEW_CHART),
         "totals": {row.name: row.total for row in dashboard.summary(**about, within=desk.within).series},
