@@ -32,6 +32,7 @@ urlpatterns = [
     path("public/<str:slug>/<int:seq>/proof/", public.proof, name="public-proof"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("", include("ecp_project.console.urls")),
     # Each app's urls.py gives its own full paths, those outside /api/v1/ included (static log, well-known).
     *(path("", include(urls)) for urls in _API_URLS),
     re_path(r"^api/", problems.unknown_route),

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from ecp_project.api.authentication import Principal
 from ecp_project.api.permissions import SCOPES
 from ecp_project.api.problems import refusal
-from ecp_project.kernel import errors, outbound
+from ecp_project.kernel import errors
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import BadRequest, EcpError, NotFound, Unavailable
 from ecp_project.kernel.ids import new_uuid7
@@ -28,7 +28,6 @@ from ledger.changelist import ConsoleModelAdmin, ReadOnlyAdmin, request_viewer
 from ledger.keys import verifiers
 from ledger.listpage import address, facets_context, list_context, parameters_of, with_fields
 from ledger.models import (
-    Agent,
     AgentKey,
     ApiKey,
     Decision,
@@ -55,11 +54,10 @@ if TYPE_CHECKING:  # Django's classes take their parameter in the type checker o
     from django.db.models import QuerySet
     from django.urls import URLPattern
 
-    _AgentModelForm = forms.ModelForm[Agent]
     _ApiKeyModelForm = forms.ModelForm[ApiKey]
     _MembershipModelForm = forms.ModelForm[Membership]
 else:
-    _AgentModelForm = _ApiKeyModelForm = _MembershipModelForm = forms.ModelForm
+    _ApiKeyModelForm = _MembershipModelForm = forms.ModelForm
 
 MAX_ID_DIGITS = 18
 
@@ -364,40 +362,6 @@ class ErasureRequestAdmin(ConsoleModelAdmin):
                 messages.error(request, f"{row.uid or row}: {problem.detail}")
             else:
                 messages.success(request, _("Approved: %(record)s") % {"record": row.uid or row})
-
-
-class AgentForm(_AgentModelForm):
-    def clean_endpoint(self) -> str:
-        endpoint: str = self.cleaned_data["endpoint"]
-        if endpoint:
-            try:
-                outbound.check_url(
-                    endpoint,
-                    allowed_ports=settings.ECP_AGENT_ALLOWED_PORTS,
-                    allowed_networks=settings.ECP_AGENT_ALLOWED_NETS,
-                )
-            except outbound.Refused as error:
-                raise forms.ValidationError(str(error), code="endpoint_forbidden") from error
-        return endpoint
-
-
-@admin.register(Agent)
-class AgentAdmin(ConsoleModelAdmin):
-    form = AgentForm
-    title = _("Agents")
-    managers = (Role.OPERATOR, Role.ADMIN)
-    fixed_fields = ("organisation", "slug")
-    list_display = ("slug", "title", "organisation", "status", "owner", "created_at")
-    list_filter = ("status",)
-    search_fields = ("slug", "title", "owner")
-    search_help_text = _("Finds agents by slug, title or owner.")
-    readonly_fields = ("created_at",)
-    ordering = ("organisation__title", "slug")
-
-    def has_change_permission(self, request: HttpRequest, obj: Agent | None = None) -> bool:
-        """Operators register agents; only admins change them (SECURITY section 2)."""
-        admins = request_viewer(request).organisations_as(Role.ADMIN)
-        return bool(admins) if obj is None else obj.organisation_id in admins
 
 
 @admin.register(AgentKey)

@@ -87,7 +87,8 @@ def cluster() -> Cluster:
 
 def _fingerprint() -> str:
     """Digest that changes whenever a migrated database would."""
-    files = [PROJECT / "deploy" / "postgres" / "roles.sql", *sorted(PROJECT.glob("*/migrations/*.py"))]
+    migrations = [*PROJECT.glob("*/migrations/*.py"), *PROJECT.glob("*/*/migrations/*.py")]
+    files = [PROJECT / "deploy" / "postgres" / "roles.sql", *sorted(migrations)]
     content = b"".join(file.read_bytes() for file in files)
     return hashlib.sha256(django.__version__.encode() + content).hexdigest()
 

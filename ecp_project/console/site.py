@@ -10,14 +10,17 @@ from django.http import HttpResponseRedirect
 from django.urls import path, re_path, reverse
 from django.utils.translation import gettext_lazy as _
 
+from ecp_project import __version__
+from ecp_project.console.frame import footer_log, navigation
 from ecp_project.console.saved_views import default_address
 from ecp_project.console.views import integrity, saved_views, search
+from ecp_project.kernel.clock import utc_now
 from ledger.changelist import request_viewer
-from ledger.selectors.console import logs_for
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
-    from django.template.response import TemplateResponse
+    from collections.abc import Iterator
+
+    from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern, URLResolver
 
 # What people come for first; everything that is not named follows by name.
@@ -42,12 +45,40 @@ class ConsoleSite(AdminSite):
         user: Any = request.user
         return bool(user.is_active and user.is_staff and request_viewer(request).roles)
 
-    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        states = logs_for(request_viewer(request))
-        return super().index(request, {"states": states, **(extra_context or {})})
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # type: ignore[override]  # a refused range is no template
+        from ecp_project.console.views import overview  # noqa: PLC0415 - as above
+
+        return overview.page(request, extra_context)
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        context = super().each_context(request)
+        if not context["has_permission"]:
+            return context
+        viewer = request_viewer(request)
+        return context | {
+            "navigation": navigation(
+                apps=context["available_apps"],
+                roles=viewer.roles.values(),
+                managed=self._lists(),
+                path=request.path,
+            ),
+            "footer_log": footer_log(viewer=viewer, slug=request.GET.get("log", "")),
+            "now": utc_now(),
+            "version": __version__,
+        }
+
+    def _lists(self) -> Iterator[str]:
+        """Addresses of the lists of all models, whoever may see them."""
+        for model in self._registry:
+            yield reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")  # noqa: SLF001 - Django's name for it
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
+        # These views need the registered models, and those need this site.
+        from ecp_project.console.views import analytics, help  # noqa: A004, PLC0415 - the page's name; as above
+
         own: list[URLPattern | URLResolver] = [
+            path("analytics/", self.admin_view(analytics.page), name="analytics"),
+            path("help/", self.admin_view(help.page), name="help"),
             path("search/", self.admin_view(search.look_up), name="search"),
             path("d/<uuid:uid>/", self.admin_view(search.record), name="record"),
             path("l/<slug:log>/<int:seq>/", self.admin_view(search.position), name="position"),

@@ -32,6 +32,9 @@ PAGES = (
     "/console/integrity/",
     "/console/integrity/consistency/?old=3&new=3",
     "/public/",
+    "/console/analytics/?since=now-1h",
+    "/console/analytics/?since=now-30d",
+    "/console/help/",
     "/console/ledger/erasurerequest/",
     "/console/ledger/agent/",
     "/console/ledger/agent/add/",
@@ -117,7 +120,7 @@ def test_keyboard_leads_from_sign_in_to_a_verified_record(
     browser: Browser, site: str, people: People, entries: list[Entry]
 ) -> None:
     sign_in(browser, site, people.ben.username)
-    tab_to(browser, "Acme")
+    tab_to(browser, "Decisions")
     browser.press("Enter", leads_on=True)
     assert browser.run("location.pathname") == DECISIONS
     tab_to(

@@ -197,6 +197,7 @@ def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, 
         "public-log": {"slug": slug},
         **{name: {"slug": slug, "seq": "0"} for name in ("public-entry", "public-proof")},
         "agent-detail": {"slug": "no-such-bot" if uid else agent},
+        "dashboard-chart": {"chart": "agent-activity"},
     }
     queries = {"proof-inclusion": "?index=0", "proof-consistency": "?old=1"}
     kwargs: dict[str, Any] = places.get(row["route"], {}) | (
