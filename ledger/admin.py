@@ -115,6 +115,8 @@ class EntriesAdmin(ReadOnlyAdmin):
             "chips": _chips(page.log.slug, page.filters),
             "zones": console.ZONES,
             "levels": console.LEVELS,
+            "may_export": viewer.may_export(page.log.organisation_id),
+            "export_address": "?" + urlencode(own | {"as_of": page.as_of}),
             **(extra_context or {}),
         }
         return TemplateResponse(request, "console/entry_list.html", context)
@@ -142,6 +144,7 @@ class EntriesAdmin(ReadOnlyAdmin):
             "list_title": self.title,
             "record": record,
             "may_open": may_open,
+            "may_export": viewer.may_export(record.entry.log.organisation_id),
             "parts": _private_parts(record) if may_open else [],
             "timeline": [(line, record_url(line.entry)) for line in record.timeline],
             "verdict": entry_verdict(record.entry) if request.GET.get("verify") else None,

@@ -39,6 +39,11 @@ class ConsoleSite(AdminSite):
         states = logs_for(request_viewer(request))
         return super().index(request, {"states": states, **(extra_context or {})})
 
+    def get_urls(self) -> list[Any]:
+        from ecp_project.console.urls import hand_over_urls  # noqa: PLC0415 - its views register with this site
+
+        return [*hand_over_urls(self), *super().get_urls()]
+
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         apps = super().get_app_list(request, app_label)
         for app in apps:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PAGE = 50
 MAX_Q = 512
 OPENERS = frozenset({Role.AUDITOR, Role.OPERATOR})
+EXPORTERS = frozenset({Role.AUDITOR, Role.OPERATOR, Role.ADMIN, Role.MANUFACTURER})
 # A merge join would walk all logs from the newest entry of all; from a hit to its entry it is one step.
 SEARCH_SQL = "SET LOCAL statement_timeout = '2s'; SET LOCAL enable_mergejoin = off"
 AGENTS_OFFERED = 200
@@ -87,6 +88,10 @@ class Viewer:
 
     def may_open(self, organisation_id: int) -> bool:
         return self.roles.get(organisation_id) in OPENERS
+
+    def may_export(self, organisation_id: int) -> bool:
+        """Whether lists and evidence may leave the console: of assigned agents alone for manufacturers."""
+        return self.roles.get(organisation_id) in EXPORTERS
 
     def organisations_as(self, *roles: str) -> frozenset[int]:
         return frozenset(id_ for id_, role in self.roles.items() if role in roles)

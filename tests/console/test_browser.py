@@ -6,6 +6,8 @@ names from the browser's accessibility tree, contrast of every text, target size
 
 from __future__ import annotations
 
+import io
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +16,7 @@ from django.db import connections
 from django.test.testcases import LiveServerThread
 
 from tests.console.browser import Browser, installed_browser
-from tests.console.desk import DECISIONS, ENTRIES, annotation, decision, record, record_path
+from tests.console.desk import DECISIONS, ENTRIES, annotation, decision, record, record_path, signed_in
 from tests.people import person
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ PAGES = (
     "/console/ledger/organisation/",
     "/console/ledger/membership/",
     "/console/password_change/",
+    "/console/exports/",
+    "/console/evidence/",
 )
 
 # Contrast of WCAG 2.2, 1.4.3, for every text that is seen, against the nearest painted background.
@@ -135,7 +139,8 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def entries(people: People, checkpointer: Checkpointer) -> list[Entry]:
+def entries(people: People, checkpointer: Checkpointer, settings: Any, tmp_path: Path) -> list[Entry]:
+    settings.ECP_FILES_DIR = tmp_path / "files"
     made = record(
         people.log,
         decision("Lowered the price, as the lamp sells slowly.", context={"customer": "Erika"}, risk="high"),
@@ -250,7 +255,8 @@ def test_narrow_screens_do_not_scroll_sideways(
 ) -> None:
     sign_in(browser, site, people.ada.username)
     browser.resize(width, 844)
-    for path in (*PAGES[:5], *(f"{record_path(entry)}?verify=1" for entry in entries)):
+    sheets = [f"{ENTRIES}{entry.pk}/print/" for entry in entries]
+    for path in (*PAGES[:5], *PAGES[-2:], *sheets, *(f"{record_path(entry)}?verify=1" for entry in entries)):
         browser.open(site + path)
         assert browser.run("document.documentElement.scrollWidth") <= width, path
 
@@ -271,6 +277,41 @@ def test_hostile_text_runs_nowhere(browser: Browser, site: str, people: People, 
     )
     assert "[U+202E]" in browser.run("document.querySelector('.explanation').innerText")
     assert browser.complaints == []
+
+
+def test_hostile_text_runs_neither_on_the_print_sheet_nor_in_an_evidence_pack(
+    browser: Browser, site: str, people: People, entries: list[Entry], tmp_path: Path
+) -> None:
+    pack = signed_in(people.ada).post("/console/evidence/", {"entry": [entry.pk for entry in entries]})
+    with zipfile.ZipFile(io.BytesIO(pack.getvalue())) as archive:
+        archive.extract("report.html", tmp_path)
+    pack.close()
+    sign_in(browser, site, people.ada.username)
+    for path in (f"{site}{ENTRIES}{entries[1].pk}/print/", f"file://{tmp_path}/report.html"):
+        browser.open(path)
+        assert browser.run("typeof window.__xss") == "undefined", path
+        assert "<script>window.__xss=1</script>" in browser.run("document.body.innerText")
+        assert "[U+202E]" in browser.run("document.body.innerText")
+        assert browser.run(CONTRAST) == []
+    assert browser.complaints == []
+
+
+def test_list_is_exported_without_scripts(
+    browser: Browser, site: str, people: People, entries: list[Entry]
+) -> None:
+    """The form alone does it: the browser takes the answer as a download and stays on the list."""
+    assert entries
+    sign_in(browser, site, people.ada.username)
+    browser.scripts(on=False)
+    browser.open(f"{site}{DECISIONS}?q=lamp")
+    browser.scripts(on=True)
+    form = browser.run("Object.fromEntries(new FormData(document.getElementById('export')).entries())")
+    action = browser.run("document.getElementById('export').action")
+    assert set(form) == {"csrfmiddlewaretoken"}
+    answer = signed_in(people.ada).post(action.removeprefix(site), {"format": "ndjson"})
+    lines = answer.getvalue().splitlines()
+    answer.close()
+    assert len(lines) == 2
 
 
 def test_everything_works_without_scripts(

@@ -381,6 +381,7 @@ def test_console_shows_strangers_the_way_in_and_nothing_else(world: World) -> No
             continue
         for part in ("<path:content_type_id>", "<path:object_id>", "<id>"):
             place = place.replace(part, "1")  # noqa: PLW2901 - filled in one after the other
+        place = place.replace("<uuid:id_>", new_uuid7(utc_now()))  # noqa: PLW2901 - as above
         answer = Client().get(f"/{place}")
         if place == "console/login/":
             assert answer.status_code == 200
