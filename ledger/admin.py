@@ -92,6 +92,8 @@ class EntriesAdmin(ReadOnlyAdmin):
             "facets_url": "" if asks else f"{list_url}facets/?{address(page, page.query)}&as_of={page.as_of}",
             **list_context(page),
             **facets_context(page, facets, list_url),
+            "may_export": viewer.may_export(page.log.organisation_id),
+            "export_address": f"?{address(page, page.query)}&as_of={page.as_of}",
             **(extra_context or {}),
         }
         status = page.problem.status if page.problem else None
@@ -230,6 +232,7 @@ class EntriesAdmin(ReadOnlyAdmin):
             "list_title": self.title,
             "record": record,
             "may_open": may_open,
+            "may_export": viewer.may_export(organisation_id),
             "parts": private_parts(record) if may_open else [],
             "timeline": told(record),
             "verdict": entry_verdict(entry) if request.GET.get("verify") else None,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import uuid
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
-from ledger.models import Log
+from ledger.models import Log, Organisation
 
 
 class Scope(models.TextChoices):
@@ -78,3 +80,77 @@ class Rollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.log_id} {self.hour:%Y-%m-%d %H:00} {self.agent} {self.action}: {self.count}"
+
+
+class State(models.TextChoices):
+    """`running`: a stream is on its way, or the worker has begun."""
+
+    QUEUED = "queued", _("waiting for the worker")
+    RUNNING = "running", _("running")
+    COMPLETE = "complete", _("complete")
+    FAILED = "failed", _("failed")
+    EXPIRED = "expired", _("file removed")
+
+
+class Format(models.TextChoices):
+    CSV = "csv", "CSV"
+    JSON = "json", "JSON"
+    NDJSON = "ndjson", "NDJSON"
+
+
+class HandOver(models.Model):
+    """What an export and an evidence pack have in common: whose it is, of which tree, how far it has come."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    # Rows of logs are never deleted, and a key to a guarded table would need its migration pass.
+    log = models.ForeignKey(Log, on_delete=models.PROTECT, db_constraint=False, related_name="+")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    actor = models.CharField(max_length=128)  # the owner's pseudonym on the log
+    state = models.CharField(max_length=16, choices=State, default=State.QUEUED)
+    problem = models.CharField(max_length=64, blank=True)  # code of what made it fail
+    rows = models.BigIntegerField(default=0)
+    bytes = models.BigIntegerField(default=0)
+    next_seq = models.BigIntegerField(default=0)
+    has_file = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+    moved_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Export(HandOver):
+    """A list taken out of the console as a file (CONSOLE section 12)."""
+
+    format = models.CharField(max_length=8, choices=Format)
+    only_decisions = models.BooleanField()
+    query = models.TextField()  # the list's address, without the page
+    columns = ArrayField(models.CharField(max_length=32), default=list)
+    as_of = models.BigIntegerField()
+    first_seq = models.BigIntegerField(default=0)
+    end_seq = models.BigIntegerField(default=0)
+    manifest = models.TextField(blank=True)
+
+    class Meta(HandOver.Meta):
+        constraints = [models.CheckConstraint(condition=Q(state__in=State.values), name="export_state")]
+        indexes = [models.Index(fields=["organisation", "-created_at"], name="export_newest")]
+
+
+class EvidencePack(HandOver):
+    """Records bundled so that they verify without us (CONSOLE section 12)."""
+
+    records = ArrayField(models.BigIntegerField())  # positions asked for
+    found = ArrayField(models.BigIntegerField(), default=list)  # positions of these and of their timelines
+    withheld = models.JSONField(default=list)
+    size = models.BigIntegerField(default=0)  # of the checkpoint that covers it
+    digest = models.CharField(max_length=64, blank=True)  # SHA-256 of its MANIFEST.json
+
+    class Meta(HandOver.Meta):
+        constraints = [models.CheckConstraint(condition=Q(state__in=State.values), name="pack_state")]
+        indexes = [models.Index(fields=["organisation", "-created_at"], name="pack_newest")]

@@ -74,9 +74,11 @@ class ConsoleSite(AdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         # These views need the registered models, and those need this site.
+        from ecp_project.console.urls import hand_over_urls  # noqa: PLC0415 - as above
         from ecp_project.console.views import analytics, help  # noqa: A004, PLC0415 - the page's name; as above
 
         own: list[URLPattern | URLResolver] = [
+            *hand_over_urls(self),
             path("analytics/", self.admin_view(analytics.page), name="analytics"),
             path("help/", self.admin_view(help.page), name="help"),
             path("search/", self.admin_view(search.look_up), name="search"),

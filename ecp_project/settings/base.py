@@ -15,6 +15,7 @@ ECP_ENV = env.choice("ECP_ENV", "dev", env.ENVIRONMENTS)
 # --- where things lie
 ECP_HOME = env.path("ECP_HOME", BASE_DIR / ".ecp")
 ECP_STATE_DIR = env.path("ECP_STATE_DIR", ECP_HOME / "state")
+ECP_FILES_DIR = env.path("ECP_FILES_DIR", ECP_HOME / "files")
 ECP_PORT = env.integer("ECP_PORT", 8000, minimum=1, maximum=65535)
 ECP_METRICS_PORT = env.integer("ECP_METRICS_PORT", 9108, maximum=65535)
 ECP_METRICS_ADDRESS = env.text("ECP_METRICS_ADDRESS", "127.0.0.1")

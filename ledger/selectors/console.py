@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 OPENERS = frozenset({Role.AUDITOR, Role.OPERATOR})
+EXPORTERS = frozenset({Role.AUDITOR, Role.OPERATOR, Role.ADMIN, Role.MANUFACTURER})
 AGENTS_OFFERED = 200
 WORDS = {
     DECISION: "decision",
@@ -46,6 +47,10 @@ class Viewer:
 
     def may_open(self, organisation_id: int) -> bool:
         return self.roles.get(organisation_id) in OPENERS
+
+    def may_export(self, organisation_id: int) -> bool:
+        """Whether lists and evidence may leave the console: of assigned agents alone for manufacturers."""
+        return self.roles.get(organisation_id) in EXPORTERS
 
     def organisations_as(self, *roles: str) -> frozenset[int]:
         return frozenset(id_ for id_, role in self.roles.items() if role in roles)

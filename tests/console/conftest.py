@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.staticfiles.handlers import StaticFilesHandler
@@ -58,7 +58,8 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def entries(people: People, checkpointer: Checkpointer) -> list[Entry]:
+def entries(people: People, checkpointer: Checkpointer, settings: Any, tmp_path: Path) -> list[Entry]:
+    settings.ECP_FILES_DIR = tmp_path / "files"
     made = record(
         people.log,
         decision("Lowered the price, as the lamp sells slowly.", context={"customer": "Erika"}, risk="high"),

@@ -6,15 +6,19 @@ names from the browser's accessibility tree, contrast of every text, target size
 
 from __future__ import annotations
 
+import io
 import time
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.console.desk import DECISIONS, ENTRIES, record_path
+from tests.console.desk import DECISIONS, ENTRIES, record_path, signed_in
 from tests.people import person
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ledger.models import Entry
     from tests.console.browser import Browser
     from tests.people import People
@@ -44,6 +48,8 @@ PAGES = (
     "/console/ledger/organisation/",
     "/console/ledger/membership/",
     "/console/password_change/",
+    "/console/exports/",
+    "/console/evidence/",
 )
 
 # Contrast of WCAG 2.2, 1.4.3, for every text that is seen, against the nearest painted background.
@@ -204,11 +210,9 @@ def test_narrow_screens_do_not_scroll_sideways(
 ) -> None:
     sign_in(browser, site, people.ada.username)
     browser.resize(width, 844)
-    for path in (
-        *PAGES[:7],
-        f"/public/{people.log.slug}/?q=0",
-        *(f"{record_path(entry)}?verify=1" for entry in entries),
-    ):
+    sheets = [f"{ENTRIES}{entry.pk}/print/" for entry in entries]
+    records = [f"{record_path(entry)}?verify=1" for entry in entries]
+    for path in (*PAGES[:11], *PAGES[-2:], f"/public/{people.log.slug}/?q=0", *sheets, *records):
         browser.open(site + path)
         assert browser.run("document.documentElement.scrollWidth") <= width, path
 
@@ -253,6 +257,41 @@ def wait_for(browser: Browser, script: str) -> None:
             return
         time.sleep(0.05)
     pytest.fail(f"never true: {script}")
+
+
+def test_hostile_text_runs_neither_on_the_print_sheet_nor_in_an_evidence_pack(
+    browser: Browser, site: str, people: People, entries: list[Entry], tmp_path: Path
+) -> None:
+    pack = signed_in(people.ada).post("/console/evidence/", {"entry": [entry.pk for entry in entries]})
+    with zipfile.ZipFile(io.BytesIO(pack.getvalue())) as archive:
+        archive.extract("report.html", tmp_path)
+    pack.close()
+    sign_in(browser, site, people.ada.username)
+    for path in (f"{site}{ENTRIES}{entries[1].pk}/print/", f"file://{tmp_path}/report.html"):
+        browser.open(path)
+        assert browser.run("typeof window.__xss") == "undefined", path
+        assert "<script>window.__xss=1</script>" in browser.run("document.body.innerText")
+        assert "[U+202E]" in browser.run("document.body.innerText")
+        assert browser.run(CONTRAST) == []
+    assert browser.complaints == []
+
+
+def test_list_is_exported_without_scripts(
+    browser: Browser, site: str, people: People, entries: list[Entry]
+) -> None:
+    """The form alone does it: the browser takes the answer as a download and stays on the list."""
+    assert entries
+    sign_in(browser, site, people.ada.username)
+    browser.scripts(on=False)
+    browser.open(f"{site}{DECISIONS}?q=lamp")
+    browser.scripts(on=True)
+    form = browser.run("Object.fromEntries(new FormData(document.getElementById('export')).entries())")
+    action = browser.run("document.getElementById('export').action")
+    assert set(form) == {"csrfmiddlewaretoken"}
+    answer = signed_in(people.ada).post(action.removeprefix(site), {"format": "ndjson"})
+    lines = answer.getvalue().splitlines()
+    answer.close()
+    assert len(lines) == 2
 
 
 def test_everything_works_without_scripts(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.console import test_browser
 from tests.console.desk import DECISIONS, decision, record, record_path
+from tests.console.test_browser import sign_in
 
 if TYPE_CHECKING:
     from ledger.checkpointer import Checkpointer
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tests.people import People
 
 pytestmark = [pytest.mark.e2e, pytest.mark.db]
-browser, site = test_browser.browser, test_browser.site  # fixtures
 HELP = "/console/help/"
 FOCUSED = "document.activeElement.closest('tr')?.querySelector('.why')?.innerText ?? ''"
 
@@ -31,7 +30,7 @@ def entries(people: People, checkpointer: Checkpointer) -> list[Entry]:
 @pytest.fixture
 def desk(browser: Browser, site: str, people: People, entries: list[Entry]) -> Browser:
     assert entries
-    test_browser.sign_in(browser, site, people.ada.username)
+    sign_in(browser, site, people.ada.username)
     return browser
 
 

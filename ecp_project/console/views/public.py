@@ -17,8 +17,9 @@ from ecp_project.kernel.errors import EcpError
 from ledger.core.entry import EntrySyntax, parse_entry
 from ledger.keys import verifiers
 from ledger.selectors.assurance import events_of
-from ledger.selectors.console import ZONES, headline, kind_in_words
+from ledger.selectors.console import headline, kind_in_words
 from ledger.selectors.entries import published_log
+from ledger.selectors.facets import ZONES
 from ledger.selectors.integrity import entry_verdict
 from ledger.selectors.proofs import newest_checkpoint, proof_text
 from ledger.selectors.public import months_of, public_entry, public_logs, signed_at

@@ -19,6 +19,7 @@ from ledger.core.note import Verifier
 from ledger.core.verify.evidence import check_checkpoint, check_consistency, check_opening, check_receipt
 from ledger.core.verify.exported import check_export, rebuild
 from ledger.core.verify.listed import check_list
+from ledger.core.verify.packed import check_pack, read_pack
 from ledger.core.verify.sources import Missing, open_source
 from ledger.core.verify.static import check_log
 
@@ -117,6 +118,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--log", required=True, help="directory or address of the static log")
     key(one)
 
+    one = command("pack", _pack, "Check an evidence pack: manifest, receipts, checkpoint.")
+    one.add_argument("place", type=Path, help="folder of the unpacked pack, or the ZIP")
+    one.add_argument(
+        "--vkey", type=Path, help="file with the log's verifier key, got elsewhere than the pack"
+    )
+    one.add_argument("--manifest", default="", help="SHA-256 of MANIFEST.json, as the log records it")
+
     one = command("opening", _opening, "Check a disclosed private value against the commitment in its entry.")
     one.add_argument("--entry", type=Path, required=True, help="file with the exact entry bytes")
     one.add_argument("--part", type=Path, required=True, help="JSON file {ptr, r, value}")
@@ -168,6 +176,12 @@ def _log(options: argparse.Namespace) -> Report:
 
 def _list(options: argparse.Namespace) -> Report:
     return check_list(options.file, open_source(options.log), _verifier(options.vkey))
+
+
+def _pack(options: argparse.Namespace) -> Report:
+    files, fault = read_pack(options.place)
+    verifier = _verifier(options.vkey) if options.vkey else None
+    return check_pack(files, verifier, fault=fault, digest=options.manifest)
 
 
 def _opening(options: argparse.Namespace) -> Report:

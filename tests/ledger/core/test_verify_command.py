@@ -20,7 +20,7 @@ import pytest
 from ecp_project.kernel.canonical import encode
 from ecp_project.kernel.signing import b64url, kid_of, public_from_seed
 from ledger.core.export import write_log
-from ledger.core.merkle import inclusion_proof
+from ledger.core.merkle import EMPTY_ROOT, Frontier, inclusion_proof
 from ledger.core.note import COSIGNATURE, Checkpoint, Signer, make_vkey, open_checkpoint, sign_checkpoint
 from ledger.core.proof import format_proof
 from ledger.core.proof import receipt as make_receipt
@@ -255,6 +255,7 @@ def listed(place: Place, positions: list[int], **changes: Any) -> Path:
     then = open_checkpoint(place.log.notes[0], place.log.verifier)
     manifest = {
         "as_of": {"log": place.log.origin, "root": then.root.hex(), "size": then.size},
+        "bytes": len(lines),
         "checkpoint": place.log.notes[0],
         "count": len(positions),
         "log": place.log.origin,
@@ -277,12 +278,15 @@ def test_filtered_list_is_sound(place: Place) -> None:
         ([3, 1], {}, "seq_duplicate"),
         ([3, 3], {}, "seq_duplicate"),
         ([1], {"count": 2}, "truncated"),
+        ([1], {"bytes": 2}, "truncated"),
         ([1], {"sha256": "0" * 64}, "entry_syntax"),
         ([1], {"log": "else"}, "origin_mismatch"),
         ([1], {"v": "ecp.list/2"}, "truncated"),
         ([1], {"checkpoint": "else"}, "checkpoint_signature"),
         ([1], {"as_of": None}, "root_mismatch"),
         ([1], {"as_of": {"root": "00", "size": 9}}, "root_mismatch"),
+        ([1], {"as_of": {"root": "00", "size": -1}}, "root_mismatch"),
+        ([1], {"as_of": {"root": "00", "size": "9"}}, "root_mismatch"),
     ],
 )
 def test_list_that_does_not_fit_is_found(
@@ -290,6 +294,43 @@ def test_list_that_does_not_fit_is_found(
 ) -> None:
     path = listed(place, positions, **changes)
     assert report("list", path, "--log", place.directory, "--vkey", place.vkey)["kind"] == kind
+
+
+def as_of(place: Place, size: int) -> dict[str, Any]:
+    frontier = Frontier()
+    for leaf in place.log.leaves[:size]:
+        frontier.append(leaf)
+    return {"log": place.log.origin, "root": frontier.root().hex(), "size": size}
+
+
+def test_list_put_to_a_tree_between_two_checkpoints_is_sound(place: Place, report: Any) -> None:
+    arguments = ("--log", place.directory, "--vkey", place.vkey)
+    for size in range(4, len(place.log.entries) + 1):
+        path = listed(place, [1, 3], as_of=as_of(place, size), checkpoint=place.log.notes[-1])
+        assert report("list", path, *arguments)["findings"] == []
+
+
+def test_list_put_to_a_tree_that_its_checkpoint_does_not_cover_is_found(place: Place, report: Any) -> None:
+    size = open_checkpoint(place.log.notes[0], place.log.verifier).size + 1
+    path = listed(place, [1], as_of=as_of(place, size))
+    document = report("list", path, "--log", place.directory, "--vkey", place.vkey)
+    assert document["kind"] == "root_mismatch"
+
+
+def test_list_with_an_entry_beyond_its_tree_is_found(place: Place, report: Any) -> None:
+    path = listed(place, [1, 3], as_of=as_of(place, 3))
+    document = report("list", path, "--log", place.directory, "--vkey", place.vkey)
+    assert (document["kind"], document["first_bad_seq"]) == ("truncated", 3)
+
+
+def test_list_put_to_an_empty_log_is_sound(place: Place, report: Any) -> None:
+    nothing = sign_checkpoint(Checkpoint(place.log.origin, 0, EMPTY_ROOT), place.log.signer)
+    path = listed(place, [], as_of=as_of(place, 0), checkpoint=nothing)
+    arguments = ("--log", place.directory, "--vkey", place.vkey)
+    assert report("list", path, *arguments)["findings"] == []
+    other = sign_checkpoint(Checkpoint(place.log.origin, 0, bytes(32)), place.log.signer)
+    path = listed(place, [], as_of=as_of(place, 0), checkpoint=other)
+    assert report("list", path, *arguments)["kind"] == "root_mismatch"
 
 
 def test_line_that_is_not_the_logs_own_is_found(place: Place, report: Any) -> None:

@@ -1,4 +1,4 @@
-/* Buttons that need a script show themselves only where there is one: copy a value, copy the address, print. */
+/* Buttons that need a script show themselves only where there is one: copy a value, copy the address. */
 "use strict";
 
 (() => {
@@ -12,12 +12,8 @@
         }
     }
 
-    for (const button of document.querySelectorAll("[data-copy], [data-copy-address], [data-print]")) {
-        const needs = "print" in button.dataset ? globalThis.print : navigator.clipboard;
-        button.hidden = !needs;
-        button.addEventListener("click", () => {
-            if ("print" in button.dataset) globalThis.print();
-            else copy(button, button.dataset.copy ?? location.href.split(/[?#]/)[0]);
-        });
+    for (const button of document.querySelectorAll("[data-copy], [data-copy-address]")) {
+        button.hidden = !navigator.clipboard;
+        button.addEventListener("click", () => copy(button, button.dataset.copy ?? location.href.split(/[?#]/)[0]));
     }
 })();

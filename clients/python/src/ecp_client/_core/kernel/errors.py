@@ -96,6 +96,9 @@ PROBLEMS: dict[str, Problem] = {
     "validation_failed": Problem((422,), "A field is not valid", "Correct the field that the pointer names."),
     "range_too_large": Problem((422,), "Range too large", "Ask for a smaller range."),
     "query_too_expensive": Problem((422,), "Query too expensive", "Add a time range or an agent."),
+    "export_too_large": Problem(
+        (422,), "Export too large", "Narrow the list, or take the whole log by the API."
+    ),
     "rate_limited": Problem((429,), "Too many requests", "Wait as long as Retry-After says."),
     "internal_error": Problem((500,), "Internal error", "Tell your administrator the request id."),
     # --- the ledger or the database cannot take it now

@@ -1,0 +1,134 @@
+"""Exports: asked for on a list's own address, found again under `exports/`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.http import FileResponse, HttpResponse, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from ecp_project.api.problems import refusal
+from ecp_project.console import export, handover
+from ecp_project.console.evidence import ids_of_list
+from ecp_project.console.models import Export, State
+from ecp_project.console.views.evidence import chosen_ids, pack_answer
+from ecp_project.kernel.clock import utc_now
+from ecp_project.kernel.errors import EcpError, MethodNotAllowed, NotFound
+from ledger.changelist import request_viewer
+from ledger.listpage import parameters_of
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+EVIDENCE = "evidence"
+
+
+def list_post(request: HttpRequest, *, only_decisions: bool) -> HttpResponseBase:
+    """A POST on a list: its rows as a file, or an evidence pack of chosen rows or of all that it shows."""
+    viewer = request_viewer(request)
+    try:
+        given = _without_page(parameters_of(request))
+        if request.POST["format"] == EVIDENCE:
+            ids = chosen_ids(request) or ids_of_list(
+                viewer=viewer, parameters=given, only_decisions=only_decisions, now=utc_now()
+            )
+            return pack_answer(request, ids)
+        row, stream = export.export_request(
+            viewer=viewer,
+            user=request.user,
+            parameters=given,
+            only_decisions=only_decisions,
+            format_=request.POST["format"],
+            columns=request.POST.get("cols", ""),
+            now=utc_now(),
+        )
+    except EcpError as problem:
+        return refusal(request, problem)
+    if stream is None:
+        return _accepted(request, row)
+    answer = StreamingHttpResponse(stream, content_type=export.SHAPES[row.format].media_type)
+    answer.headers["Content-Disposition"] = f'attachment; filename="{file_name(row)}"'
+    return _described(answer, row)
+
+
+def _described(answer: HttpResponseBase, row: Export) -> HttpResponseBase:
+    place = reverse("admin:console_export_manifest", args=[row.pk])
+    answer.headers["Link"] = f'<{place}>; rel="describedby"; type="application/json"'
+    return answer
+
+
+def _without_page(given: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in given.items() if name not in {"before", "after"}}
+
+
+def file_name(row: Export) -> str:
+    kind = "decisions" if row.only_decisions else "entries"
+    return f"{row.log.slug}-{kind}-{row.as_of}.{row.format}"
+
+
+def _accepted(request: HttpRequest, row: Any) -> HttpResponse:
+    context = admin.site.each_context(request) | {"title": _("The export is being made"), "row": row}
+    answer = TemplateResponse(request, "console/export_accepted.html", context, status=202)
+    answer.headers["Location"] = reverse("admin:console_exports")
+    return answer
+
+
+def export_list(request: HttpRequest) -> HttpResponse:
+    try:
+        _only_reads(request)
+        rows = handover.taken(Export, request_viewer(request), request.user.pk)
+    except EcpError as problem:
+        return refusal(request, problem)
+    context = admin.site.each_context(request) | {
+        "title": _("Exports"),
+        "rows": [(row, _share(row)) for row in rows],
+        "is_moving": any(row.state in {State.QUEUED, State.RUNNING} for row in rows),
+    }
+    return TemplateResponse(request, "console/exports.html", context)
+
+
+def _share(row: Export) -> int | None:
+    """How far a job has come, in hundredths of the positions that it has to look at."""
+    if row.state != State.RUNNING or not row.has_file or row.end_seq <= row.first_seq:
+        return None
+    return 100 * (row.next_seq - row.first_seq) // (row.end_seq - row.first_seq)
+
+
+def export_file(request: HttpRequest, id_: UUID) -> HttpResponseBase:
+    try:
+        _only_reads(request)
+        row = handover.one(Export, request_viewer(request), request.user.pk, id_)
+        if row.state != State.COMPLETE or not row.has_file:
+            raise NotFound("not_found", "there is no such file")
+        stream = handover.opened(row)
+    except EcpError as problem:
+        return refusal(request, problem)
+    answer = FileResponse(
+        stream,
+        as_attachment=True,
+        filename=file_name(row),
+        content_type=export.SHAPES[row.format].media_type,
+    )
+    return _described(answer, row)
+
+
+def export_manifest(request: HttpRequest, id_: UUID) -> HttpResponse:
+    try:
+        _only_reads(request)
+        row = handover.one(Export, request_viewer(request), request.user.pk, id_)
+        if not row.manifest:
+            raise NotFound("not_found", "this export has no manifest: it is not complete")
+    except EcpError as problem:
+        return refusal(request, problem)
+    return HttpResponse(f"{row.manifest}\n", content_type="application/json")
+
+
+def _only_reads(request: HttpRequest) -> None:
+    if request.method not in {"GET", "HEAD"}:
+        raise MethodNotAllowed("method_not_allowed", "This address takes GET.")
