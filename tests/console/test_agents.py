@@ -102,7 +102,7 @@ def test_page_tells_activity_keys_and_how_to_record(acme: People, role: str) -> 
     assert "Ordered forty kettles." not in page
     assert '"agent": "pricing-bot"' in page.replace("&quot;", '"')
     assert "signing key, API key valid" in page
-    assert 'href="/console/ledger/decision/?log=acme&amp;agent=pricing-bot"' in page
+    assert 'href="/console/ledger/decision/?log=acme&amp;q=agent%3Apricing-bot"' in page
     assert ('name="_save"' in page) == (role == Role.ADMIN)
 
 
