@@ -237,7 +237,8 @@ def test_export_has_the_set_of_the_list_for_200_queries(
         "lamp", "chair", "-lamp", "number", "agent:pricing-bot", "-agent:nobody", "agent:nobody",
         "kind:ecp.decision/1", "-kind:ecp.annotation/1", f"since:{today:%Y-%m-%d}",
         f"-until:{today:%Y-%m-%d}", f"until:{today + timedelta(days=1):%Y-%m-%d}", "bypassed:true",
-        "has:note", "action:price.change,order.refund", "-action:order.refund", "seq:3..20", "-seq:5..9", "since:now-1h",
+        "has:note", "action:price.change,order.refund", "-action:order.refund", "seq:3..20", "-seq:5..9",
+        "since:now-1h",
     )  # fmt: skip
     for number in range(200):
         only = number % 2 == 0

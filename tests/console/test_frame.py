@@ -22,8 +22,8 @@ VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "met
 MENU = [
     "Decisions",
     "All entries",
-    "Integrity",
     "Agents",
+    "Integrity",
     "Agent keys",
     "API keys",
     "Organisations",
