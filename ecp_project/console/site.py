@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 # What people come for first; everything that is not named follows by name.
 MENU = (
-    "Decision", "Entry", "Integrity", "ErasureRequest", "Agent", "AgentKey", "ApiKey", "Organisation",
-    "Membership",
+    "Decision", "Entry", "ErasureRequest", "Agent", "AgentKey", "ApiKey", "Organisation", "Membership",
 )  # fmt: skip
 
 
@@ -46,7 +45,7 @@ class ConsoleSite(AdminSite):
         return bool(user.is_active and user.is_staff and request_viewer(request).roles)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # type: ignore[override]  # a refused range is no template
-        from ecp_project.console.views import overview  # noqa: PLC0415 - as above
+        from ecp_project.console.views import overview  # noqa: PLC0415 - it needs the registered models, and those this site
 
         return overview.page(request, extra_context)
 
@@ -110,15 +109,8 @@ class ConsoleSite(AdminSite):
         for app in apps:
             for item in app["models"]:
                 item["name"] = getattr(self._registry[item["model"]], "title", "") or item["name"]
-            if app["app_label"] == "ledger" and app_label is None:
-                app["models"].append(_link(_("Integrity"), "Integrity", reverse("admin:integrity")))
             app["models"].sort(key=lambda item: _place(item["object_name"]))
         return sorted(apps, key=lambda app: app["app_label"] != "ledger")
-
-
-def _link(name: Any, object_name: str, url: str) -> dict[str, Any]:
-    """A page that belongs to no model, as an item of the menu."""
-    return {"name": name, "object_name": object_name, "admin_url": url, "add_url": None, "view_only": True}
 
 
 def _place(object_name: str) -> int:
