@@ -34,9 +34,10 @@ from ledger.core.merkle import ProofInvalid, inclusion_proof
 from ledger.core.note import open_checkpoint
 from ledger.core.verify.bundle import verifier_file
 from ledger.models import POSITIONS_PER_LOG, Entry, Log, Mode
+from ledger.recordpage import told as sentences
 from ledger.selectors.console import viewer_of, visible
 from ledger.selectors.proofs import newest_checkpoint, reader
-from ledger.selectors.records import record_of
+from ledger.selectors.records import lines_withheld, record_of
 from ledger.selectors.selection import selection
 from ledger.services.staff import staff_act
 
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from ledger.core.note import Verifier
     from ledger.selectors.console import Viewer
     from ledger.selectors.proofs import SignedSize
-    from ledger.selectors.records import Line, Record
+    from ledger.selectors.records import Record
 
 INLINE = 200
 MAX_RECORDS = 10_000
@@ -72,15 +73,13 @@ def gather(viewer: Viewer, log: Log, records: Iterable[int]) -> Gathered:
     gathered = Gathered()
     for seq in records:
         record = record_of(viewer=viewer, entry_id=log.pk * POSITIONS_PER_LOG + seq, only_decisions=False)
-        assigned = viewer.agents.get(log.organisation_id)
-        lines = [line for line in record.timeline if assigned is None or line.entry.agent in assigned]
-        gathered.found |= {seq, *(line.entry.seq for line in lines)}
-        gathered.withheld += _withheld(record, lines)
-        gathered.pages.append(_page(record, lines))
+        gathered.found |= {seq, *(line.entry.seq for line in record.timeline.lines)}
+        gathered.withheld += _withheld(record, lines_withheld(viewer=viewer, record=record))
+        gathered.pages.append(_page(record))
     return gathered
 
 
-def _withheld(record: Record, lines: Sequence[Line]) -> list[dict[str, Any]]:
+def _withheld(record: Record, hidden: int) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
     seq = record.entry.seq
     if record.sealed:
@@ -89,19 +88,20 @@ def _withheld(record: Record, lines: Sequence[Line]) -> list[dict[str, Any]]:
         ]
         why = "private values stay sealed; the entry holds a commitment to each"
         told.append({"parts": parts, "seq": seq, "why": why})
-    if len(lines) < len(record.timeline):
+    if hidden:
         why = "entries of the timeline that whoever made this pack may not see"
-        told.append({"entries": len(record.timeline) - len(lines), "seq": seq, "why": why})
-    if record.has_more_lines:
-        told.append({"seq": seq, "why": f"the timeline is longer; its first {len(record.timeline)} are here"})
+        told.append({"entries": hidden, "seq": seq, "why": why})
+    if record.timeline.older is not None:
+        why = f"the timeline is longer; its newest {len(record.timeline.lines)} are here"
+        told.append({"seq": seq, "why": why})
     return told
 
 
-def _page(record: Record, lines: Sequence[Line]) -> str:
+def _page(record: Record) -> str:
     leaf = bytes(record.entry.leaf_hash).hex()
     with translation.override("en"):
         return render_to_string(
-            "print/evidence_record.html", {"record": record, "lines": lines, "leaf": leaf}
+            "print/evidence_record.html", {"record": record, "lines": sentences(record), "leaf": leaf}
         )
 
 

@@ -17,8 +17,10 @@ from ledger.models import Checkpoint, Cosignature, Entry
 from ledger.selectors.console import headline, kind_in_words, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from django.db.models import QuerySet
 
     from ledger.core.entry import Entry as ParsedEntry
     from ledger.selectors.console import Viewer
@@ -161,6 +163,32 @@ def _timeline(viewer: Viewer, entry: Entry, signers: Sequence[str], before: int 
     Annotations by `target`, erasures by their parts, decisions by their references, acts of staff by what
     they were done to, keys by having signed it.
     """
+    rows = _naming(entry, signers)
+    assigned = viewer.agents.get(entry.log.organisation_id)
+    if assigned is not None:
+        rows = rows.filter(_is_for(assigned))
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    found = list(rows.order_by("-id")[: LINES + 1])
+    shown = found[:LINES][::-1]
+    return Timeline([_line(row) for row in shown], shown[0].id if len(found) > LINES else None)
+
+
+def lines_withheld(*, viewer: Viewer, record: Record) -> int:
+    """How many entries name the record and are not for this person; at most as many as a timeline has."""
+    assigned = viewer.agents.get(record.entry.log.organisation_id)
+    if assigned is None:
+        return 0
+    hidden = _naming(record.entry, record.signed_by).exclude(_is_for(assigned))
+    return len(hidden.order_by("-id").values_list("id", flat=True)[:LINES])
+
+
+def _is_for(assigned: Iterable[str]) -> Q:
+    """People and the system have no agent; what other agents say is not for who sees assigned ones only."""
+    return Q(agent__in=assigned) | Q(agent__isnull=True)
+
+
+def _naming(entry: Entry, signers: Sequence[str]) -> QuerySet[Entry]:
     uid = str(entry.uid)
     named: list[dict[str, Any]] = [{"target": uid}, {"parts": [{"id": uid}]}, {"refs": [{"id": uid}]}]
     named += [{"object": f"{kind}:{uid}"} for kind in _OBJECTS]
@@ -168,15 +196,7 @@ def _timeline(viewer: Viewer, entry: Entry, signers: Sequence[str], before: int 
     names = Q()
     for body in named:
         names |= Q(search__body__contains=body)
-    rows = Entry.objects.filter(names, log_id=entry.log_id)
-    assigned = viewer.agents.get(entry.log.organisation_id)
-    if assigned is not None:  # people and the system have no agent; what other agents say is not for them
-        rows = rows.filter(Q(agent__in=assigned) | Q(agent__isnull=True))
-    if before is not None:
-        rows = rows.filter(id__lt=before)
-    found = list(rows.order_by("-id")[: LINES + 1])
-    shown = found[:LINES][::-1]
-    return Timeline([_line(row) for row in shown], shown[0].id if len(found) > LINES else None)
+    return Entry.objects.filter(names, log_id=entry.log_id)
 
 
 def _line(row: Entry) -> Line:

@@ -29,6 +29,7 @@ from tests.console.desk import DECISIONS, ENTRIES, annotation, append, decision,
 from tests.people import person
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ledger.checkpointer import Checkpointer
@@ -198,7 +199,7 @@ def listed(user: Any, *, only_decisions: bool, **filters: str) -> list[int]:
     """Positions of every page of the list, walked as a reader does."""
     viewer = viewer_of(user)
     seqs: list[int] = []
-    more: dict[str, int] | None = {}
+    more: Mapping[str, int] | None = {}
     while more is not None:
         page = lists.entry_list(
             viewer=viewer,

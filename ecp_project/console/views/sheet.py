@@ -13,7 +13,7 @@ from ecp_project.console.views.evidence import MAX_ID_DIGITS
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import EcpError
 from ledger.changelist import request_viewer
-from ledger.recordpage import record_url
+from ledger.recordpage import record_url, told
 from ledger.selectors.integrity import entry_verdict
 from ledger.selectors.records import record_of
 
@@ -33,6 +33,7 @@ def sheet(request: HttpRequest, entry_id: str, *, only_decisions: bool) -> HttpR
     context = admin.site.each_context(request) | {
         "title": record.what,
         "record": record,
+        "timeline": told(record),
         "verdict": entry_verdict(record.entry),
         "leaf_hash": bytes(record.entry.leaf_hash).hex(),
         "address": request.build_absolute_uri(record_url(record.entry)),
