@@ -216,6 +216,7 @@ def list_context(page: Page) -> dict[str, Any]:
     elsewhere = f"{reverse('admin:ledger_entry_changelist')}?{address(page, page.query)}"
     return {
         "page": page,
+        "footer_log": page.log,  # it was read with all that the footer tells
         "rows": rows,
         "first_seq": page.rows[0].entry.seq if rows else None,
         "last_seq": page.rows[-1].entry.seq if rows else None,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import AdminSite
 from django.http import HttpResponseRedirect
 from django.urls import path, re_path, reverse
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project import __version__
@@ -61,7 +62,9 @@ class ConsoleSite(AdminSite):
                 managed=self._lists(),
                 path=request.path,
             ),
-            "footer_log": footer_log(viewer=viewer, slug=request.GET.get("log", "")),
+            "footer_log": SimpleLazyObject(
+                partial(footer_log, viewer=viewer, slug=request.GET.get("log", ""))
+            ),
             "now": utc_now(),
             "version": __version__,
         }

@@ -86,14 +86,15 @@ class LogState:
 
 
 def logs_for(viewer: Viewer) -> list[LogState]:
-    checkpoints = Checkpoint.objects.filter(log_id=OuterRef("pk")).order_by("-size").values("size")[:1]
+    checkpoints = Checkpoint.objects.filter(log_id=OuterRef("pk")).order_by("-size")[:1]
     cursors = Cursor.objects.filter(log_id=OuterRef("pk"), name=SEARCH_CURSOR).values("next_seq")
     agents = Agent.objects.filter(organisation_id=OuterRef("organisation_id")).order_by("slug")
     rows = (
         Log.objects.filter(organisation_id__in=viewer.roles)
         .select_related("organisation", "head")
         .annotate(
-            signed_size=Subquery(checkpoints),
+            signed_size=Subquery(checkpoints.values("size")),
+            signed_at=Subquery(checkpoints.values("created")),
             searched_size=Subquery(cursors),
             agents=ArraySubquery(agents.values("slug")[:AGENTS_OFFERED]),
         )

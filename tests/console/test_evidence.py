@@ -22,7 +22,7 @@ from ledger.core.verify.command import FAILED, SOUND, main
 from ledger.keys import verifiers
 from ledger.models import Entry, Log, Membership
 from tests.console.desk import DECISIONS, annotation, decision, record, record_path, shown, signed_in
-from tests.people import person
+from tests.people import machine, person
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,15 +193,20 @@ def test_another_organisation_finds_neither_record_nor_pack(people: People, entr
 
 
 def test_manufacturer_packs_assigned_agents_without_what_others_said(
-    people: People, entries: list[Entry]
+    people: People, entries: list[Entry], checkpointer: Checkpointer
 ) -> None:
     maker = person("max", people.acme, "manufacturer")
     assert ask(maker, entries[0]).status_code == 404
     Membership.objects.get(user=maker).agents.add(people.ada_agent.agent)
+    about = [{"rel": "related", "id": str(entries[0].uid)}]
+    other = machine(people.acme, "refund-bot").agent.slug
+    record(people.log, decision("A refund that follows.", id=_uid(), agent=other, refs=about))
+    checkpointer.turn()
     found = members(packed(ask(maker, entries[0])))
-    assert len(found["entries.ndjson"].splitlines()) == 1
+    assert len(found["entries.ndjson"].splitlines()) == 3  # the record and what people noted about it
+    assert b"A refund that follows." not in found["entries.ndjson"]
     withheld = json.loads(found["withheld.json"])["withheld"]
-    assert [item.get("entries") for item in withheld] == [None, 2]
+    assert [item.get("entries") for item in withheld] == [None, 1]
     assert signed_in(maker).get(EVIDENCE).status_code == 200
 
 
