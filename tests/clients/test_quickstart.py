@@ -160,8 +160,15 @@ def test_a_receipt_says_what_it_is_waiting_for(ledger: Ledger) -> None:
     assert handle.receipt(SOON_S, signed=True).is_signed
     with pytest.raises(Refused, match="not_found"):
         ledger.receipt("019b0a2c-4e00-7000-8000-00000000dead")
-    with pytest.raises(NotInTime):
-        ledger.receipt(ledger.record_now(**PLAIN).id, signed_within=0.01)
+
+    def is_too_early() -> bool:
+        try:
+            ledger.receipt(ledger.record_now(**PLAIN).id, signed_within=0.01)
+        except NotInTime:
+            return True
+        return False
+
+    assert any(is_too_early() for _ in range(50))  # a checkpoint may come just in between
 
 
 def test_annotations_follow_their_decision(ledger: Ledger) -> None:
