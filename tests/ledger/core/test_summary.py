@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -124,6 +125,13 @@ def test_strict_shows_only_how_many_members_there_are() -> None:
 )
 def test_decade_bands(number: float, band: str) -> None:
     assert decade_band(number) == band
+
+
+@given(st.floats(min_value=1, max_value=2.0**54) | st.floats(min_value=1, max_value=10_000))
+def test_a_number_lies_in_its_band_as_it_is_written(number: float) -> None:
+    written = Decimal(repr(number))
+    low, _, high = decade_band(number).partition("..")
+    assert written >= 10**15 if low == ">=1000000000000000" else Decimal(low) <= written < Decimal(high)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def parse_document(
 
 def encode(value: Any) -> bytes:
     """Encode a value of the profile; TypeError for a float, ValueError for what JSON text cannot hold."""
-    if _holds_float(value):
+    if _floats(value):
         raise TypeError("the profile has no floats")
     return _dump(value)
 
@@ -103,11 +103,10 @@ def encode_any(value: Any) -> bytes:
     """Encode by RFC 8785 in full, floats and foreign names included (sealed values, request digests)."""
     if type(value) is str:
         return _dump(value)  # a text holds neither names to sort nor numbers to judge
-    try:
-        plain = _with_plain_floats(value) if _holds_float(value) else value
-    except _ExponentNeededError:
+    floats = _floats(value)
+    if floats & _EXPONENT_NEEDED:
         return _dump_by_library(value)
-    encoded = _dump(plain)
+    encoded = _dump(_with_whole_floats_as_integers(value) if floats & _WHOLE else value)
     # UTF-16 units and code points sort alike until a name leaves the basic plane.
     if not encoded.isascii() and _find_astral(encoded) and not _names_are_ascii(value):
         return _dump_by_library(value)
@@ -372,10 +371,6 @@ class _Walk:
 # --- encoders
 
 
-class _ExponentNeededError(Exception):
-    """A float that RFC 8785 writes differently from the encoders at hand."""
-
-
 def _dump_by_standard_library(value: Any) -> bytes:
     return _JSON_ENCODER.encode(value).encode("utf-8")
 
@@ -407,55 +402,60 @@ def _dump_by_library(value: Any) -> bytes:
     return rfc8785.dumps(value)
 
 
-def _holds_float(value: Any) -> bool:
-    """Whether a float occurs; TypeError or ValueError for what RFC 8785 cannot hold.
+# What kinds of floats occur in a value, as bits. Encoders print a fraction alike as long as it needs no
+# exponent; RFC 8785 writes a whole float as an integer.
+_FRACTION, _WHOLE, _EXPONENT_NEEDED = 1, 2, 4
+
+
+def _floats(value: Any) -> int:
+    """Which kinds of floats occur; TypeError or ValueError for what RFC 8785 cannot hold.
 
     Exact types, because an encoder that meets a subclass, a tuple or a number as a name converts it silently.
     """
     kind = type(value)
     if kind is str or kind is bool or value is None:
-        return False
+        return 0
     if kind is dict:
-        found = False
+        found = 0
         for name, member in value.items():
             if type(name) is not str:
                 raise TypeError(f"a name must be a string, not {type(name).__name__}")
-            if type(member) is not str and _holds_float(member):
-                found = True
+            if type(member) is not str:
+                found |= _floats(member)
         return found
     if kind is list:
-        return sum(map(_holds_float, value)) > 0  # unlike any(), sum() looks at every item
-    return _number_is_float(value)
+        found = 0
+        for item in value:
+            found |= _floats(item)
+        return found
+    return _kind_of_number(value)
 
 
-def _number_is_float(value: Any) -> bool:
+def _kind_of_number(value: Any) -> int:
     if type(value) is int:
         if not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
             raise ValueError(f"integer out of range: {value}")
-        return False
+        return 0
     if type(value) is not float:
         raise TypeError(f"JSON has no {type(value).__name__}")
     if value - value != 0:
         raise ValueError(f"JSON has no {value}")
-    return True
+    if value.is_integer():
+        return _WHOLE if abs(value) <= MAX_SAFE_INTEGER else _EXPONENT_NEEDED
+    return _FRACTION if abs(value) >= _LEAST_WITHOUT_EXPONENT else _EXPONENT_NEEDED
 
 
-def _with_plain_floats(value: Any) -> Any:
-    """Rebuild a value so that every encoder prints its floats alike: as an integer, or without exponent."""
+def _with_whole_floats_as_integers(value: Any) -> Any:
     kind = type(value)
     if kind is float:
-        if value.is_integer() and abs(value) <= MAX_SAFE_INTEGER:
-            return int(value)
-        if not value.is_integer() and abs(value) >= _LEAST_WITHOUT_EXPONENT:
-            return value
-        raise _ExponentNeededError
+        return int(value) if value.is_integer() else value
     if kind is dict:
         return {
-            name: member if type(member) is str else _with_plain_floats(member)
+            name: member if type(member) is str else _with_whole_floats_as_integers(member)
             for name, member in value.items()
         }
     if kind is list:
-        return [_with_plain_floats(item) for item in value]
+        return [_with_whole_floats_as_integers(item) for item in value]
     return value
 
 

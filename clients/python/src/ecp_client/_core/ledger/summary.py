@@ -33,6 +33,7 @@ _is_kept_text = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/-]{0,63}").fullmatch
 _is_date = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?", re.DOTALL).fullmatch
 _DATE_LENGTHS = {"year": 4, "month": 7, "day": 10}
 _DECADE_LIMIT = 15
+_EXACT_BELOW = 2**53
 
 Treatment = Callable[[Any], Any]
 
@@ -118,8 +119,12 @@ def decade_band(number: float) -> str:
     """Give the power of ten and the next between which a number lies, written out: 349.99 is `100..1000`."""
     if not number:
         return "0"
-    # The digits of a whole number tell what its decimal form would, at a fraction of the cost.
-    exponent = len(str(abs(number))) - 1 if type(number) is int else _decimal(number).adjusted()
+    # The digits before the point tell what the decimal form would, at a fraction of the cost. Below 2^53 no
+    # float rounds up to the next whole number when it is written.
+    if type(number) is int or 1 <= abs(number) < _EXACT_BELOW:
+        exponent = len(str(int(abs(number)))) - 1
+    else:
+        exponent = _decimal(number).adjusted()
     return _decade(max(-1, exponent), number < 0)
 
 
