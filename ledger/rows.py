@@ -39,7 +39,7 @@ class SealedRow(NamedTuple):
     subject_key_id: UUID
     nonce: bytes
     ciphertext: bytes
-    reseal: Callable[[], tuple[KeyRow, SealedRow]]
+    reseal: Callable[[], tuple[KeyRow, SealedRow]] | None  # None: its key is stored with it
 
 
 class KeyRow(NamedTuple):
@@ -151,14 +151,17 @@ def _copy_all(cursor: psycopg.Cursor[Any], log: LogRef, rows: Sequence[Row], rcv
         for _, work, _, _ in rows
         for key in work.keys
     ]
-    parts = [
-        b"".join((
-            _columns(6), log_field, _bytes(work.uid.bytes), _bytes(part.ptr.encode()),
-            _bytes(part.subject_key_id.bytes), _bytes(part.nonce), _bytes(part.ciphertext),
-        ))
-        for _, work, _, _ in rows
-        for part in work.parts
-    ]  # fmt: skip
+    parts = []
+    for _, work, _, _ in rows:
+        if work.parts:
+            place = _columns(6) + log_field + _bytes(work.uid.bytes)
+            parts += [
+                b"".join((
+                    place, _text(part.ptr), _bytes(part.subject_key_id.bytes), _bytes(part.nonce),
+                    _bytes(part.ciphertext),
+                ))
+                for part in work.parts
+            ]  # fmt: skip
     submissions = [
         _columns(3) + log_field + _bytes(work.uid.bytes) + _bytes(work.request_mac)
         for _, work, _, _ in rows

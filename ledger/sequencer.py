@@ -209,6 +209,7 @@ def _keep_subject_keys(cursor: psycopg.Cursor[Any], works: Sequence[Work]) -> No
         keys, parts = list(work.keys), []
         for part in work.parts:
             if part.subject_key_id in gone:
+                assert part.reseal is not None, "a key that came with its parts is not looked for"
                 key, fresh_part = part.reseal()
                 keys.append(key)
                 parts.append(fresh_part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -194,19 +194,20 @@ def seal_parts(
 
 
 def _sealed(key: SubjectDek, nonce: bytes, context: bytes, part: Part, now: datetime) -> SealedRow:
-    def reseal() -> tuple[KeyRow, SealedRow]:
-        """The subject was erased between building and storing.
+    ciphertext = seal(key.dek, nonce, context, part.r, part.value_jcs)
+    # A key that is stored with its parts cannot have been erased before them.
+    reseal = partial(_resealed, key.id, context, part, now) if key.row is None else None
+    return SealedRow(part.ptr, key.id, nonce, ciphertext, reseal)
 
-        What arrives after is nobody's known handle.
-        """
-        for mac, cached in list(_subject_keys.items()):
-            if cached.id == key.id:
-                _subject_keys.pop(mac, None)
-        anew = fresh_key(now)
-        assert anew.row is not None
-        return anew.row, _sealed(anew, os.urandom(NONCE_BYTES), context, part, now)
 
-    return SealedRow(part.ptr, key.id, nonce, seal(key.dek, nonce, context, part.r, part.value_jcs), reseal)
+def _resealed(erased: UUID, context: bytes, part: Part, now: datetime) -> tuple[KeyRow, SealedRow]:
+    """Seal under a fresh key what was built before its subject was erased: it is nobody's known handle."""
+    for mac, cached in list(_subject_keys.items()):
+        if cached.id == erased:
+            _subject_keys.pop(mac, None)
+    anew = fresh_key(now)
+    assert anew.row is not None
+    return anew.row, _sealed(anew, os.urandom(NONCE_BYTES), context, part, now)
 
 
 @dataclass(frozen=True, slots=True)
