@@ -21,7 +21,10 @@ handler403 = problems.permission_denied
 handler404 = problems.page_not_found
 handler500 = problems.server_error
 
+# Patterns are tried one after the other, so the ledger's stand first: an append is the most frequent request.
 urlpatterns = [
+    # Each app's urls.py gives its own full paths, those outside /api/v1/ included (static log, well-known).
+    *(path("", include(urls)) for urls in _API_URLS),
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("startupz", health.startupz, name="startupz"),
@@ -33,7 +36,5 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("", include("ecp_project.console.urls")),
-    # Each app's urls.py gives its own full paths, those outside /api/v1/ included (static log, well-known).
-    *(path("", include(urls)) for urls in _API_URLS),
     re_path(r"^api/", problems.unknown_route),
 ]

@@ -5,10 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from rest_framework.request import Request
+
+_TAKES_THE_FIRST = frozenset({"", "*/*", "application/json"})
+
+
+class Negotiation(DefaultContentNegotiation):
+    """DRF's negotiation, which costs a twentieth of an append, only where there is something to negotiate."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        first, *_ = renderers = tuple(renderers)
+        if (
+            first.media_type == "application/json"
+            and not format_suffix
+            and request.META.get("HTTP_ACCEPT", "") in _TAKES_THE_FIRST
+        ):
+            return first, first.media_type
+        chosen: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)
+        return chosen
 
 
 class OrjsonRenderer(BaseRenderer):

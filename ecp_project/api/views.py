@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from ecp_project.api import throttling
 from ecp_project.api.pagination import check_target
+from ecp_project.api.renderers import Negotiation
 from ecp_project.kernel.errors import MethodNotAllowed
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class ApiView(APIView):
     # without OPTIONS, which would describe a view to whoever may not use it
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     metadata_class = None
+    content_negotiation_class = Negotiation
 
     def rate_scope(self, request: Request) -> str:
         return "read" if request.method in SAFE_METHODS else "append"
