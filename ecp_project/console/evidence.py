@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import transaction
 from django.template.loader import render_to_string
 from django.utils import translation
 
@@ -24,14 +24,14 @@ from ecp_project.console.handover import (
     fail,
     file_of,
     keys_of,
+    oldest_job,
     refuse_unless_taker,
 )
 from ecp_project.console.models import EvidencePack, State
 from ecp_project.kernel.canonical import encode
 from ecp_project.kernel.errors import BadRequest, EcpError, Invalid, NotFound, Unavailable
 from ledger.core import pack
-from ledger.core.merkle import ProofInvalid, inclusion_proof
-from ledger.core.note import open_checkpoint
+from ledger.core.merkle import inclusion_proof
 from ledger.core.verify.bundle import verifier_file
 from ledger.models import POSITIONS_PER_LOG, Entry, Log, Mode
 from ledger.recordpage import told as sentences
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from ledger.core.note import Verifier
     from ledger.selectors.console import Viewer
     from ledger.selectors.proofs import SignedSize
     from ledger.selectors.records import Record
@@ -109,6 +108,7 @@ def files_of(log: Log, signed: SignedSize, records: Sequence[int], gathered: Gat
     """Every file of the pack. Nothing in it depends on who asks, or when."""
     entries = _entries(log, gathered.found)
     nodes = reader(log.pk, signed.size)
+    signers, others = keys_of(log, signed.note)
     with translation.override("en"):
         about = {"log": log, "size": signed.size, "root": signed.root.hex(), "records": len(records),
                  "entries": len(entries)}  # fmt: skip
@@ -118,7 +118,7 @@ def files_of(log: Log, signed: SignedSize, records: Sequence[int], gathered: Gat
         entries=entries,
         proofs={seq: inclusion_proof(seq, signed.size, nodes) for seq in sorted(entries)},
         note=signed.note,
-        vkeys=[key.vkey for key in _signer_first(log, signed.note)],
+        vkeys=[key.vkey for key in (*signers, *others)],
     ) | {
         "README.txt": readme.encode(),
         "report.html": "".join([head, *gathered.pages, foot]).encode(),
@@ -132,19 +132,6 @@ def _entries(log: Log, found: Iterable[int]) -> dict[int, bytes]:
     ids = [log.pk * POSITIONS_PER_LOG + seq for seq in sorted(found)]
     rows = Entry.objects.filter(id__in=ids).values_list("seq", "entry")
     return {seq: bytes(entry) for seq, entry in rows}
-
-
-def _signer_first(log: Log, note: str) -> list[Verifier]:
-    """The log's keys, the one that signed this checkpoint first."""
-
-    def is_other(key: Verifier) -> bool:
-        try:
-            open_checkpoint(note, key)
-        except ProofInvalid:
-            return True
-        return False
-
-    return sorted(keys_of(log), key=is_other)
 
 
 # --- a request
@@ -244,16 +231,7 @@ def _hand_over(row: EvidencePack, files: dict[str, bytes], now: datetime) -> Non
 
 def evidence_step(*, now: datetime) -> bool:
     """Work off a part of the oldest pack; False when there is nothing to do, or nothing can be done now."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:  # proofs and pages take longer than a session may stand idle
-            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        row = (
-            EvidencePack.objects.select_for_update(skip_locked=True, of=("self",))
-            .filter(state__in=(State.QUEUED, State.RUNNING))
-            .select_related("log", "organisation")
-            .order_by("created_at", "id")
-            .first()
-        )
+    with oldest_job(EvidencePack) as row:
         if row is None:
             return False
         try:

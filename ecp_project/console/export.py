@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 import structlog
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.api.throttling import running
@@ -28,6 +28,7 @@ from ecp_project.console.handover import (
     fail,
     file_of,
     keys_of,
+    oldest_job,
     refuse_unless_taker,
 )
 from ecp_project.console.models import Export, Format, State
@@ -36,8 +37,7 @@ from ecp_project.kernel.csvtext import csv_row
 from ecp_project.kernel.errors import BadRequest, EcpError, Invalid
 from ledger.core.entry import EntrySyntax, parse_entry
 from ledger.core.listing import ListManifest
-from ledger.core.merkle import ProofInvalid, tree_root
-from ledger.core.note import open_checkpoint
+from ledger.core.merkle import tree_root
 from ledger.selectors.console import headline, viewer_of
 from ledger.selectors.proofs import newest_checkpoint, reader
 from ledger.selectors.selection import selection
@@ -227,9 +227,10 @@ def _record(row: Export, now: datetime) -> None:
 
 
 def manifest_of(row: Export, signed: SignedSize, digest: str, length: int) -> ListManifest:
+    keys, _others = keys_of(row.log, signed.note)
     return ListManifest(
         log=row.log.origin,
-        vkey=_signer_of(row.log, signed.note),
+        vkey=keys[-1].vkey if keys else "",
         checkpoint=signed.note,
         query=row.query,
         columns=tuple(row.columns),
@@ -241,17 +242,6 @@ def manifest_of(row: Export, signed: SignedSize, digest: str, length: int) -> Li
         created=format_time(row.created_at),
         by=row.actor,
     )
-
-
-def _signer_of(log: Log, note: str) -> str:
-    """The configured key that signed the checkpoint; empty where none is configured."""
-    for key in reversed(keys_of(log)):
-        try:
-            open_checkpoint(note, key)
-        except ProofInvalid:
-            continue
-        return key.vkey
-    return ""
 
 
 # --- up to 100,000 rows
@@ -314,16 +304,7 @@ def export_step(*, now: datetime) -> bool:
     Safe to run twice, or at once: a job is locked while a step of it is worked on, and what a killed worker
     wrote beyond the saved length is cut off.
     """
-    with transaction.atomic():
-        with connection.cursor() as cursor:  # hashing a large file leaves the transaction idle for a while
-            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        row = (
-            Export.objects.select_for_update(skip_locked=True, of=("self",))
-            .filter(state__in=(State.QUEUED, State.RUNNING), has_file=True)
-            .select_related("log", "organisation")
-            .order_by("created_at", "id")
-            .first()
-        )
+    with oldest_job(Export) as row:
         if row is None:
             return False
         try:

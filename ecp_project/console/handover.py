@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from django.conf import settings
+from django.db import connection, transaction
 from django.db.models import Q
 
 from ecp_project.console.models import EvidencePack, Export, State
 from ecp_project.kernel.errors import Conflict, NotFound, PermissionDenied
+from ledger.core.merkle import ProofInvalid
+from ledger.core.note import open_checkpoint
 from ledger.keys import verifiers
 from ledger.models import Role
 from ledger.selectors.console import EXPORTERS
 from ledger.selectors.proofs import newest_checkpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
     from uuid import UUID
@@ -33,6 +38,7 @@ POLL_S = 0.2
 KEPT = timedelta(days=7)
 ABANDONED = timedelta(hours=1)  # a stream that ended without a word: its process was killed
 SHOWN = 200
+MOVING = (State.QUEUED, State.RUNNING)
 
 
 def refuse_unless_taker(viewer: Viewer, organisation_id: int) -> None:
@@ -96,8 +102,31 @@ def await_signed(log_id: int, size: int) -> SignedSize:
     )
 
 
-def keys_of(log: Log) -> list[Verifier]:
-    return verifiers(settings.ECP_LOG_PUBLIC_KEYS, log.origin)
+def keys_of(log: Log, note: str) -> tuple[list[Verifier], list[Verifier]]:
+    """The configured keys of the log: those that signed this checkpoint, and the others."""
+    signed, others = [], []
+    for key in verifiers(settings.ECP_LOG_PUBLIC_KEYS, log.origin):
+        try:
+            open_checkpoint(note, key)
+        except ProofInvalid:
+            others.append(key)
+        else:
+            signed.append(key)
+    return signed, others
+
+
+@contextmanager
+def oldest_job(model: type[Any]) -> Iterator[Any]:
+    """The job that has waited longest, locked until the end of a transaction; None when none waits.
+
+    One that another worker is at is passed over.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:  # files and proofs leave the transaction idle for a while
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        waiting = model.objects.filter(state__in=MOVING, has_file=True)
+        rows = waiting.select_for_update(skip_locked=True, of=("self",)).select_related("log", "organisation")
+        yield rows.order_by("created_at", "id").first()
 
 
 def file_of(row: HandOver) -> Path:

@@ -141,6 +141,13 @@ class Export(HandOver):
         constraints = [models.CheckConstraint(condition=Q(state__in=State.values), name="export_state")]
         indexes = [models.Index(fields=["organisation", "-created_at"], name="export_newest")]
 
+    @property
+    def share(self) -> int | None:
+        """How far a job has come, in hundredths of the positions that it has to look at."""
+        if self.state != State.RUNNING or not self.has_file or self.end_seq <= self.first_seq:
+            return None
+        return 100 * (self.next_seq - self.first_seq) // (self.end_seq - self.first_seq)
+
 
 class EvidencePack(HandOver):
     """Records bundled so that they verify without us (CONSOLE section 12)."""

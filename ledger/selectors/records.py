@@ -94,6 +94,7 @@ class Record:
     text: str
     summary: Sequence[tuple[str, str]]
     members: Sequence[tuple[str, str]]
+    alternatives: Sequence[tuple[str, str]]
     sealed: Sequence[str]
     erased: Mapping[str, datetime]
     signed_by: Sequence[str]
@@ -148,6 +149,7 @@ def record_of(*, viewer: Viewer, entry_id: int, only_decisions: bool, before: in
         members=[(name, _value(value)) for name, value in stmt.items() if name not in _PLACED]
         if entry.kind != DECISION
         else [],
+        alternatives=[(other["option"], other["reason"]) for other in stmt.get("alternatives", [])],
         sealed=[part["ptr"] for part in stmt.get("sealed", [])],
         erased=_erased(entry) if stmt.get("sealed") else {},
         signed_by=signers,

@@ -33,15 +33,17 @@ def evidence_page(request: HttpRequest) -> HttpResponseBase:
     try:
         if request.method == "POST":
             return pack_answer(request, chosen_ids(request))
-        rows = handover.taken(EvidencePack, request_viewer(request), request.user.pk)
+        return hand_over_page(request, EvidencePack, _("Evidence packs"), "console/evidence.html")
     except EcpError as problem:
         return refusal(request, problem)
-    context = admin.site.each_context(request) | {
-        "title": _("Evidence packs"),
-        "rows": rows,
-        "is_moving": any(row.state in {State.QUEUED, State.RUNNING} for row in rows),
-    }
-    return TemplateResponse(request, "console/evidence.html", context)
+
+
+def hand_over_page(request: HttpRequest, model: type[HandOver], title: str, template: str) -> HttpResponse:
+    """What people took out so far: exports or packs."""
+    rows = handover.taken(model, request_viewer(request), request.user.pk)
+    is_moving = any(row.state in handover.MOVING for row in rows)
+    context = {"title": title, "rows": rows, "is_moving": is_moving}
+    return TemplateResponse(request, template, admin.site.each_context(request) | context)
 
 
 def chosen_ids(request: HttpRequest) -> list[int]:

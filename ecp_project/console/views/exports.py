@@ -14,7 +14,7 @@ from ecp_project.api.problems import refusal
 from ecp_project.console import export, handover
 from ecp_project.console.evidence import ids_of_list
 from ecp_project.console.models import Export, State
-from ecp_project.console.views.evidence import chosen_ids, pack_answer
+from ecp_project.console.views.evidence import chosen_ids, hand_over_page, pack_answer
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import EcpError, MethodNotAllowed, NotFound
 from ledger.changelist import request_viewer
@@ -82,22 +82,9 @@ def _accepted(request: HttpRequest, row: Any) -> HttpResponse:
 def export_list(request: HttpRequest) -> HttpResponse:
     try:
         _only_reads(request)
-        rows = handover.taken(Export, request_viewer(request), request.user.pk)
+        return hand_over_page(request, Export, _("Exports"), "console/exports.html")
     except EcpError as problem:
         return refusal(request, problem)
-    context = admin.site.each_context(request) | {
-        "title": _("Exports"),
-        "rows": [(row, _share(row)) for row in rows],
-        "is_moving": any(row.state in {State.QUEUED, State.RUNNING} for row in rows),
-    }
-    return TemplateResponse(request, "console/exports.html", context)
-
-
-def _share(row: Export) -> int | None:
-    """How far a job has come, in hundredths of the positions that it has to look at."""
-    if row.state != State.RUNNING or not row.has_file or row.end_seq <= row.first_seq:
-        return None
-    return 100 * (row.next_seq - row.first_seq) // (row.end_seq - row.first_seq)
 
 
 def export_file(request: HttpRequest, id_: UUID) -> HttpResponseBase:

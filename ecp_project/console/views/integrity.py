@@ -93,7 +93,8 @@ def verify_everything(request: HttpRequest) -> HttpResponse:
 
 
 def _frame(request: HttpRequest, title: str, log: Log) -> dict[str, Any]:
-    return admin.site.each_context(request) | {"title": title, "log": log}
+    # The footer tells of the same log, and it was read with all that the footer needs.
+    return admin.site.each_context(request) | {"title": title, "log": log, "footer_log": log}
 
 
 def _size(text: str) -> int:
