@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -38,12 +38,13 @@ class Viewer:
     """A signed-in person's memberships.
 
     Organisation id -> role, the pseudonym that stands for the person on its log, and for manufacturers the
-    slugs of the agents assigned.
+    slugs of the agents assigned. `log` is the log that the person looked at last, by its slug.
     """
 
     roles: dict[int, str]
     agents: dict[int, frozenset[str]]
     pseudonyms: dict[int, UUID]
+    log: str = ""
 
     def may_open(self, organisation_id: int) -> bool:
         return self.roles.get(organisation_id) in OPENERS
@@ -72,12 +73,16 @@ def viewer_of(user: Any) -> Viewer:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """A log with what its pages need: entries signed, entries that the search knows, agents to choose."""
+    """A log with what its pages need: entries signed, entries that the search knows, agents to choose.
+
+    `logs` are all that the person can choose from, where one of them was asked for.
+    """
 
     log: Log
     signed_size: int
     searched_size: int
     agents: Sequence[str]
+    logs: Sequence[Log] = ()
 
     @property
     def waiting(self) -> int:
@@ -91,7 +96,7 @@ def logs_for(viewer: Viewer) -> list[LogState]:
     agents = Agent.objects.filter(organisation_id=OuterRef("organisation_id")).order_by("slug")
     rows = (
         Log.objects.filter(organisation_id__in=viewer.roles)
-        .select_related("organisation", "head")
+        .select_related("organisation", "head", "guard")
         .annotate(
             signed_size=Subquery(checkpoints.values("size")),
             signed_at=Subquery(checkpoints.values("created")),
@@ -123,13 +128,21 @@ def visible(viewer: Viewer, rows: QuerySet[Entry]) -> QuerySet[Entry]:
     return rows.filter(seen) if seen else rows.none()
 
 
-def log_state(viewer: Viewer, slug: str) -> tuple[LogState, list[Log]]:
-    """The log of this slug, or the first, and all that the person can choose from."""
+def log_state(viewer: Viewer, slug: str) -> LogState:
+    """The log of this slug; without one the log looked at last, else the first."""
     states = logs_for(viewer)
-    found = next((state for state in states if slug in {"", state.log.slug}), None)
+    logs = [state.log for state in states]
+    found = chosen_log(logs, slug, viewer.log)
     if found is None:
         raise NotFound("not_found", "there is no such log")
-    return found, [state.log for state in states]
+    return replace(states[logs.index(found)], logs=logs)
+
+
+def chosen_log(logs: Sequence[Log], slug: str, last: str) -> Log | None:
+    """The log that is asked for; when none is, the one looked at last, else the first."""
+    wanted = slug or last
+    found = next((log for log in logs if log.slug == wanted), None)
+    return found if found or slug or not logs else logs[0]
 
 
 def kind_in_words(v: str, stmt: Mapping[str, Any]) -> str:

@@ -71,7 +71,6 @@ class Page:
     """
 
     state: LogState
-    logs: Sequence[Log]
     q: str
     as_of: int
     only_decisions: bool
@@ -85,15 +84,18 @@ class Page:
     behind: int = 0
     hints: Sequence[int] = ()
     problem: EcpError | None = None
+    kind: str = ""  # of all entries of the list, where it is of one kind
 
     @property
     def log(self) -> Log:
         return self.state.log
 
 
-def entry_list(*, viewer: Viewer, parameters: Mapping[str, str], only_decisions: bool, now: datetime) -> Page:
+def entry_list(
+    *, viewer: Viewer, parameters: Mapping[str, str], only_decisions: bool, now: datetime, kind: str = ""
+) -> Page:
     """A page of a log; 404 for a log that the person has not, any other failure as `problem` of the page."""
-    page = _empty(viewer, parameters, only_decisions=only_decisions, now=now)
+    page = replace(_empty(viewer, parameters, only_decisions=only_decisions, now=now), kind=kind)
     try:
         page = replace(page, query=parse(page.q))
         page = replace(page, size=_size(parameters), columns=_columns(parameters))
@@ -116,10 +118,9 @@ def list_head(*, viewer: Viewer, parameters: Mapping[str, str], only_decisions: 
 
 
 def _empty(viewer: Viewer, parameters: Mapping[str, str], *, only_decisions: bool, now: datetime) -> Page:
-    state, logs = log_state(viewer, parameters.get("log", ""))
+    state = log_state(viewer, parameters.get("log", ""))
     return Page(
         state=state,
-        logs=logs,
         q=parameters.get("q", ""),
         as_of=state.log.head.size,
         only_decisions=only_decisions,
@@ -179,6 +180,7 @@ def page_matches(page: Page, viewer: Viewer, query: LedgerQuery | None = None) -
         as_of=page.as_of,
         only_decisions=page.only_decisions,
         now=page.now,
+        kind=page.kind,
     )
 
 
