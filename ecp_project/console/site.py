@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from ecp_project import __version__
 from ecp_project.console.frame import frame_of, navigation, remember_log
 from ecp_project.console.saved_views import default_address
-from ecp_project.console.views import integrity, saved_views, search
+from ecp_project.console.views import integrity, publication, saved_views, search
 from ecp_project.kernel.clock import utc_now
 from ledger.changelist import request_viewer
 
@@ -100,6 +100,11 @@ class ConsoleSite(AdminSite):
             path("integrity/", self.admin_view(integrity.integrity), name="integrity"),
             path(
                 "integrity/consistency/", self.admin_view(integrity.consistency), name="integrity_consistency"
+            ),
+            path(
+                "integrity/publication/",
+                self.admin_view(publication.publication),
+                name="integrity_publication",
             ),
             path("integrity/verify/", self.admin_view(integrity.verify_everything), name="integrity_verify"),
         ]

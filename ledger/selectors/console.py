@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, Q, Subquery
+from django.db.models.functions import JSONObject
 
 from ecp_project.kernel.errors import NotFound
 from ledger.core.columns import DECISION
-from ledger.models import Agent, Checkpoint, Cursor, Entry, Log, Membership, Role
+from ledger.models import Agent, Checkpoint, Cosignature, Cursor, Entry, Log, Membership, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 OPENERS = frozenset({Role.AUDITOR, Role.OPERATOR})
 EXPORTERS = frozenset({Role.AUDITOR, Role.OPERATOR, Role.ADMIN, Role.MANUFACTURER})
 AGENTS_OFFERED = 200
+COSIGNATURES_READ = 64
 WORDS = {
     DECISION: "decision",
     "ecp.annotation/1": "annotation",
@@ -75,7 +77,8 @@ def viewer_of(user: Any) -> Viewer:
 class LogState:
     """A log with what its pages need: entries signed, entries that the search knows, agents to choose.
 
-    `logs` are all that the person can choose from, where one of them was asked for.
+    `logs` are all that the person can choose from, where one of them was asked for. `cosigned` holds the
+    witness and the size of the newest cosignatures.
     """
 
     log: Log
@@ -83,6 +86,11 @@ class LogState:
     searched_size: int
     agents: Sequence[str]
     logs: Sequence[Log] = ()
+    cosigned: Sequence[tuple[str, int]] = ()
+
+    def witnesses_of(self, seq: int) -> int:
+        """How many witnesses have cosigned a checkpoint over this position, as far as is stored."""
+        return len({witness for witness, size in self.cosigned if size > seq})
 
     @property
     def waiting(self) -> int:
@@ -94,6 +102,8 @@ def logs_for(viewer: Viewer) -> list[LogState]:
     checkpoints = Checkpoint.objects.filter(log_id=OuterRef("pk")).order_by("-size")[:1]
     cursors = Cursor.objects.filter(log_id=OuterRef("pk"), name=SEARCH_CURSOR).values("next_seq")
     agents = Agent.objects.filter(organisation_id=OuterRef("organisation_id")).order_by("slug")
+    cosigned = Cosignature.objects.filter(log_id=OuterRef("pk")).order_by("-size")
+    seen = cosigned.values(seen=JSONObject(witness="witness", size="size"))[:COSIGNATURES_READ]
     rows = (
         Log.objects.filter(organisation_id__in=viewer.roles)
         .select_related("organisation", "head", "guard")
@@ -102,10 +112,17 @@ def logs_for(viewer: Viewer) -> list[LogState]:
             signed_at=Subquery(checkpoints.values("created")),
             searched_size=Subquery(cursors),
             agents=ArraySubquery(agents.values("slug")[:AGENTS_OFFERED]),
+            cosigned=ArraySubquery(seen),
         )
     )
     return [
-        LogState(row, row.signed_size or 0, row.searched_size or 0, _offered(viewer, row))
+        LogState(
+            row,
+            row.signed_size or 0,
+            row.searched_size or 0,
+            _offered(viewer, row),
+            cosigned=[(seen["witness"], seen["size"]) for seen in row.cosigned],
+        )
         for row in rows.order_by("id")
     ]
 

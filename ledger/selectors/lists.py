@@ -49,6 +49,7 @@ class Row:
     friction: str | None
     bypassed: bool | None
     annotations: int = 0
+    witnesses: int = 0
 
     @property
     def is_late(self) -> bool:
@@ -163,7 +164,7 @@ def _filled(page: Page, viewer: Viewer, parameters: Mapping[str, str]) -> Page:
     is_first = before is None and after is None
     return replace(
         page,
-        rows=[_row(entry, page.state.signed_size, notes) for entry in entries],
+        rows=[_row(entry, page.state, notes) for entry in entries],
         older={"before": entries[-1].id, "as_of": as_of} if entries and has_older else None,
         newer={"after": entries[0].id, "as_of": as_of} if entries and has_newer else None,
         behind=max(0, page.state.log.head.size - page.state.searched_size) if found.is_searched else 0,
@@ -197,7 +198,7 @@ def _entries(found: Matches, before: int | None, after: int | None, size: int) -
     return list(rows[: size + 1])
 
 
-def _row(entry: Any, signed_size: int, annotations: Mapping[str, int]) -> Row:
+def _row(entry: Any, state: LogState, annotations: Mapping[str, int]) -> Row:
     try:
         stmt = parse_entry(bytes(entry.entry)).stmt
     except EntrySyntax:
@@ -208,11 +209,12 @@ def _row(entry: Any, signed_size: int, annotations: Mapping[str, int]) -> Row:
         entry=entry,
         what=what,
         text=text,
-        is_signed=entry.seq < signed_size,
+        is_signed=entry.seq < state.signed_size,
         zone=entry.zone_now,
         friction=entry.friction_now,
         bypassed=entry.bypassed_now,
         annotations=annotations.get(str(entry.uid), 0),
+        witnesses=state.witnesses_of(entry.seq),
     )
 
 

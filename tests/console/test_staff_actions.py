@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from ecp_project.kernel.clock import utc_now
@@ -26,14 +26,15 @@ STAFF = "/console/ledger/staffaction/"
 
 def act(people: People, action: str = "agent.change", object_: str = "agent:pricing-bot") -> Entry:
     me = Membership.objects.get(user=people.ada)
-    receipt = staff_act(
-        organisation=people.acme,
-        actor=f"staff:{me.pseudonym}",
-        action=action,
-        object_=object_,
-        now=utc_now(),
-        detail={"fields": "title"},
-    )
+    with transaction.atomic():
+        receipt = staff_act(
+            organisation=people.acme,
+            actor=f"staff:{me.pseudonym}",
+            action=action,
+            object_=object_,
+            now=utc_now(),
+            detail={"fields": "title"},
+        )
     assert receipt is not None
     return Entry.objects.get(log=people.log, seq=receipt.stored.seq)
 
