@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.contrib import admin
@@ -26,12 +27,18 @@ if TYPE_CHECKING:  # Django's classes take their parameter in the type checker o
 else:
     _ModelAdmin = admin.ModelAdmin
 
+LAST_LOG = "ecp.log"  # in the session: slug of the log that the person looked at last
+# Of the request: slug of the log, or id of the organisation, that a page is about, whatever its address says.
+PAGE_LOG, PAGE_ORGANISATION = "ecp.page_log", "ecp.page_organisation"
+PAGE_LOGS = "ecp.page_logs"  # of the request: the logs that the person sees, where a page has read them
+
 
 def request_viewer(request: HttpRequest) -> Viewer:
     """The person's memberships, read once a request: the frame of a page asks for each item of the menu."""
     viewer: Viewer | None = request.META.get("ecp.viewer")
     if viewer is None:
-        viewer = request.META["ecp.viewer"] = viewer_of(request.user)
+        last = str(request.session.get(LAST_LOG, ""))
+        viewer = request.META["ecp.viewer"] = replace(viewer_of(request.user), log=last)
     return viewer
 
 
@@ -121,6 +128,11 @@ class ConsoleModelAdmin(_ModelAdmin):
             return super().changeform_view(request, object_id, form_url, extra_context)
         except EcpError as problem:
             return refusal(request, problem)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("obj") is not None:
+            request.META[PAGE_ORGANISATION] = self.organisation_of(kwargs["obj"]).pk
+        return super().render_change_form(request, context, *args, **kwargs)
 
     # --- acts on record (CONSOLE section 2)
     def actor(self, request: HttpRequest, organisation: Organisation) -> str:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from ecp_project.kernel.errors import BadRequest
 from ledger.recordpage import record_url
 from ledger.selectors.lists import COLUMNS, PAGE_SIZE, PAGE_SIZES
-from ledger.selectors.query import KEYS, QueryError, parse
+from ledger.selectors.query import QueryError, known_keys, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,7 +134,12 @@ def neighbour(page: Page, cursor: Mapping[str, int] | None) -> str:
 
 def chips_of(page: Page) -> list[Chip]:
     return [
-        Chip(KEY_LABELS[term.key], _said(term), term.negated, address(page, page.query.without(term)))
+        Chip(
+            KEY_LABELS.get(term.key, term.key),
+            _said(term),
+            term.negated,
+            address(page, page.query.without(term)),
+        )
         for term in page.query.terms
     ]
 
@@ -191,6 +196,25 @@ def facets_context(page: Page, facets: Facets, list_url: str) -> dict[str, Any]:
     return {"page": page, "facets": facets, "shown_facets": shown, "counted": counted, "list_url": list_url}
 
 
+def links_of(page: Page, key: str, values: Sequence[str]) -> list[Link]:
+    """Values of an app's own key, each leading to the list with it, or without it where it is chosen."""
+    chosen = page.query.values(key)
+    return [
+        Link(
+            value,
+            address(
+                page,
+                page.query.with_values(
+                    key,
+                    [other for other in chosen if other != value] if value in chosen else [*chosen, value],
+                ),
+            ),
+            is_chosen=value in chosen,
+        )
+        for value in values
+    ]
+
+
 def _marked(page: Page) -> dict[str, str] | None:
     problem = page.problem
     if not isinstance(problem, QueryError):
@@ -216,7 +240,6 @@ def list_context(page: Page) -> dict[str, Any]:
     elsewhere = f"{reverse('admin:ledger_entry_changelist')}?{address(page, page.query)}"
     return {
         "page": page,
-        "footer_log": page.log,  # it was read with all that the footer tells
         "rows": rows,
         "first_seq": page.rows[0].entry.seq if rows else None,
         "last_seq": page.rows[-1].entry.seq if rows else None,
@@ -232,7 +255,7 @@ def list_context(page: Page) -> dict[str, Any]:
         "until": until,
         "until_type": until_type,
         "marked": _marked(page),
-        "keys": KEYS,
+        "keys": known_keys(),
         "first_page": address(page, "" if _marked(page) else page.q),
         "elsewhere": elsewhere if page.only_decisions and page.query.values("kind") else "",
         "lookup": f"{reverse('admin:search')}?{urlencode({'log': page.log.slug, 'q': page.q})}",

@@ -22,8 +22,10 @@ from ecp_project.console.templatetags.figures import age
 from ecp_project.console.views.desk import scope_in
 from ecp_project.kernel import outbound
 from ecp_project.kernel.clock import utc_now
+from ecp_project.kernel.panels import PanelContext
 from ledger.changelist import ConsoleModelAdmin, request_viewer
 from ledger.models import Agent, Log, Role
+from ledger.selectors.entries import OrgScope
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -147,7 +149,10 @@ def _activity(request: HttpRequest, agent: Agent) -> dict[str, Any]:
         return told
     scope = scope_in(request_viewer(request), log)
     chart = activity_of(scope=scope, log=log, agent=agent.slug, within=range_of(since=now - SHOWN, until=now))
+    own = {agent.slug} if scope.agents is None else {agent.slug} & scope.agents
+    alone = OrgScope(scope.organisation_id, frozenset(own))
     return told | {
+        "about": PanelContext(alone, log.pk, None, now - SHOWN, now, now),
         "flow": flow_figure(chart, log, agent.slug),
         "decisions": last_decisions(scope=scope, log=log, number=DECISIONS, agent=agent.slug),
         "decisions_url": decisions_url(log, agent=agent.slug),

@@ -1,4 +1,4 @@
-"""What frames every page: navigation, and the state of the log in the footer (CONSOLE section 3)."""
+"""What frames every page: the log that it is about, its state, and the navigation (CONSOLE section 3)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import OuterRef, Subquery
 from django.urls import Resolver404, resolve, reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ecp_project.console.stops import stop_of
 from ecp_project.kernel.panels import registry
+from ledger.changelist import LAST_LOG, PAGE_LOG, PAGE_LOGS, PAGE_ORGANISATION, request_viewer
 from ledger.models import Checkpoint, Log
+from ledger.selectors.console import chosen_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from django.http import HttpRequest
     from django_stubs_ext import StrOrPromise
 
+    from ecp_project.console.stops import Stop
     from ledger.selectors.console import Viewer
 
 
@@ -52,6 +58,18 @@ PROVE = (
     ("evidence/", _("Evidence"), ""),
     ("exports/", _("Exports"), ""),
 )
+# Pages that show another log when their address names it, and what of their address stays then.
+FOLLOWING = (
+    "",
+    "analytics/",
+    "reviews/",
+    "ledger/decision/",
+    "ledger/entry/",
+    "ledger/staffaction/",
+    "integrity/",
+    "integrity/consistency/",
+)
+KEPT = ("q", "since", "until")
 ADVICE_KEYS = {"friction/": "f", "polls/": "p", "firewall/": "z", "consortium/": "c"}
 
 
@@ -101,12 +119,64 @@ def _has_page(url: str) -> bool:
         return False
 
 
-def footer_log(*, viewer: Viewer, slug: str) -> Log | None:
-    """The log that the page is about, else the viewer's first, with its newest checkpoint; one query."""
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The log that the page is about among all that the reader may choose; `stop` is why it takes nothing."""
+
+    log: Log | None
+    logs: Sequence[Log]
+    stop: Stop | None
+    switch_url: str
+    kept: Sequence[tuple[str, str]]
+
+    @property
+    def refusal(self) -> str:
+        """Why forms that would record something in the log are switched off; empty while they work."""
+        return refusal_of(self.stop)
+
+
+def refusal_of(stop: Stop | None) -> str:
+    if stop is None:
+        return ""
+    return gettext(
+        "Switched off while the ledger is in %(mode)s: what is done here must be recorded in it."
+    ) % {"mode": stop.word}
+
+
+def frame_of(*, request: HttpRequest, viewer: Viewer) -> Frame:
+    """Read when a page is drawn: one query unless the page has read its logs, one more in a HALT.
+
+    A page that is about one record says of which log it is, a form of which organisation. Any other page goes
+    by the address, and without a log in it by the one looked at last.
+    """
+    logs = request.META.get(PAGE_LOGS) or _logs(viewer)
+    wanted = request.META.get(PAGE_LOG) or request.GET.get("log", "")
+    if organisation_id := request.META.get(PAGE_ORGANISATION):
+        own = [log.slug for log in logs if log.organisation_id == organisation_id]
+        wanted = own[-1] if own else ""
+    # The address of an error page may name a log that the reader has not.
+    log = chosen_log(logs, wanted, viewer.log) or chosen_log(logs, "", viewer.log)
+    home = reverse("admin:index")
+    follows = request.path in {home + place for place in FOLLOWING}
+    kept = [(name, request.GET[name]) for name in KEPT if name in request.GET] if follows else []
+    return Frame(log, logs, stop_of(log) if log else None, request.path if follows else home, kept)
+
+
+def _logs(viewer: Viewer) -> list[Log]:
+    """With the newest checkpoint of each."""
     signed = Checkpoint.objects.filter(log_id=OuterRef("pk")).order_by("-size")[:1]
-    rows = Log.objects.filter(organisation_id__in=viewer.roles).select_related("head")
-    rows = rows.annotate(
+    rows = Log.objects.filter(organisation_id__in=viewer.roles)
+    rows = rows.select_related("head", "organisation", "guard").annotate(
         signed_size=Subquery(signed.values("size")), signed_at=Subquery(signed.values("created"))
     )
-    found = list(rows.order_by("id"))
-    return next((log for log in found if log.slug == slug), found[0] if found else None)
+    return list(rows.order_by("id"))
+
+
+def remember_log(request: HttpRequest) -> None:
+    """Keep the log of the address for pages without one; only a log that the person may see."""
+    slug = request.GET.get("log", "")
+    viewer = request_viewer(request)
+    if not slug or slug == viewer.log or "\0" in slug:
+        return
+    if Log.objects.filter(slug=slug, organisation_id__in=viewer.roles).exists():
+        request.session[LAST_LOG] = slug

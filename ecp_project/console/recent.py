@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ecp_project.console.rollups import positions_at
 from ledger.core.columns import DECISION
 from ledger.core.entry import EntrySyntax, parse_entry
-from ledger.models import Checkpoint, Entry, Membership, Verification
+from ledger.models import Checkpoint, Entry, Verification
 from ledger.recordpage import record_url
 from ledger.selectors.console import headline, kind_in_words
+from ledger.selectors.staffacts import STAFF, StaffAct, staff_acts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from ledger.models import Log
     from ledger.selectors.entries import OrgScope
 
-STAFF = "ecp.staff/1"
 PACE = timedelta(minutes=5)
 MAX_PACE = 20_000
 
@@ -33,15 +32,6 @@ class Said:
     url: str
     what: str
     text: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class StaffAct:
-    entry: Entry
-    url: str
-    who: str
-    what: str
-    object: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +57,7 @@ def last_staff_acts(*, scope: OrgScope, log: Log, number: int) -> list[StaffAct]
     if scope.agents is not None:
         return []
     rows = list(Entry.objects.filter(log_id=log.pk, kind=STAFF).order_by("-seq")[:number])
-    read = [(entry, _stmt(entry)) for entry in rows]
-    names = _names(scope, [str(stmt.get("actor", "")) for _, stmt in read])
-    return [
-        StaffAct(
-            entry,
-            record_url(entry),
-            names.get(str(stmt.get("actor", "")), str(stmt.get("actor", ""))),
-            str(stmt.get("action", "")),
-            str(stmt.get("object", "")),
-        )
-        for entry, stmt in read
-    ]
+    return staff_acts(organisation_id=scope.organisation_id, entries=rows)
 
 
 def pace(*, scope: OrgScope, log: Log, now: datetime) -> int:
@@ -103,19 +82,3 @@ def _said(entry: Entry) -> Said:
     except EntrySyntax:
         return Said(entry, record_url(entry), entry.action or entry.kind, None)
     return Said(entry, record_url(entry), kind_in_words(entry.kind, stmt), headline(stmt))
-
-
-def _stmt(entry: Entry) -> Mapping[str, Any]:
-    try:
-        return parse_entry(bytes(entry.entry)).stmt
-    except EntrySyntax:
-        return {}
-
-
-def _names(scope: OrgScope, actors: Sequence[str]) -> dict[str, str]:
-    """User names for the pseudonyms of members; the log itself holds pseudonyms only."""
-    pseudonyms = [actor.removeprefix("staff:") for actor in actors if actor.startswith("staff:")]
-    if not pseudonyms:
-        return {}
-    rows = Membership.objects.filter(organisation_id=scope.organisation_id, pseudonym__in=pseudonyms)
-    return {f"staff:{pseudonym}": name for pseudonym, name in rows.values_list("pseudonym", "user__username")}

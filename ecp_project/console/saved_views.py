@@ -39,7 +39,7 @@ def savedview_save(
     kept = _without_place(query)
     if SavedView.objects.filter(owner=owner)[MOST - 1 : MOST]:
         raise BadRequest("bad_value", f"You have {MOST} views; delete one first.")
-    state, _ = log_state(viewer, dict(kept).get("log", ""))
+    state = log_state(viewer, dict(kept).get("log", ""))
     view = SavedView(
         organisation=state.log.organisation,
         owner=owner,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import AdminSite
 from django.http import HttpResponseRedirect
-from django.urls import path, re_path, reverse
+from django.urls import path, re_path, register_converter, reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project import __version__
-from ecp_project.console.frame import footer_log, navigation
+from ecp_project.console.frame import frame_of, navigation, remember_log
 from ecp_project.console.saved_views import default_address
-from ecp_project.console.views import integrity, saved_views, search
+from ecp_project.console.views import integrity, publication, saved_views, search
 from ecp_project.kernel.clock import utc_now
 from ledger.changelist import request_viewer
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 # What people come for first; everything that is not named follows by name.
 MENU = (
-    "Decision", "Entry", "ErasureRequest", "Agent", "AgentKey", "ApiKey", "Organisation", "Membership",
+    "Decision", "Entry", "StaffAction", "ErasureRequest", "Agent", "AgentKey", "ApiKey", "Organisation",
+    "Membership",
 )  # fmt: skip
 
 
@@ -62,9 +63,7 @@ class ConsoleSite(AdminSite):
                 managed=self._lists(),
                 path=request.path,
             ),
-            "footer_log": SimpleLazyObject(
-                partial(footer_log, viewer=viewer, slug=request.GET.get("log", ""))
-            ),
+            "frame": SimpleLazyObject(partial(frame_of, request=request, viewer=viewer)),
             "now": utc_now(),
             "version": __version__,
         }
@@ -77,9 +76,17 @@ class ConsoleSite(AdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         # These views need the registered models, and those need this site.
         from ecp_project.console.urls import hand_over_urls  # noqa: PLC0415 - as above
-        from ecp_project.console.views import analytics, help  # noqa: A004, PLC0415 - the page's name; as above
+        from ecp_project.console.views import (  # noqa: PLC0415 - as above
+            analytics,
+            contributed,
+            help,  # noqa: A004 - the page's name
+            reviews,
+        )
 
+        register_converter(contributed.PageConverter, "contributed")
         own: list[URLPattern | URLResolver] = [
+            path("panel/<str:key>/", self.admin_view(contributed.panel), name="panel"),
+            path("reviews/", self.admin_view(reviews.page), name="reviews"),
             *hand_over_urls(self),
             path("analytics/", self.admin_view(analytics.page), name="analytics"),
             path("help/", self.admin_view(help.page), name="help"),
@@ -94,14 +101,23 @@ class ConsoleSite(AdminSite):
             path(
                 "integrity/consistency/", self.admin_view(integrity.consistency), name="integrity_consistency"
             ),
+            path(
+                "integrity/publication/",
+                self.admin_view(publication.publication),
+                name="integrity_publication",
+            ),
             path("integrity/verify/", self.admin_view(integrity.verify_everything), name="integrity_verify"),
         ]
-        return own + super().get_urls()
+        # Before the admin's own: an app's page may stand where the list of its models would.
+        apps = [path("<contributed:contributed>", self.admin_view(contributed.page), name="contributed")]
+        return [*own, *apps, *super().get_urls()]
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django's signature
         @wraps(view)
         def opened(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             """A list without a query opens with the view that the person has made the default."""
+            if request.user.is_authenticated:
+                remember_log(request)
             target = default_address(request)
             return HttpResponseRedirect(target) if target else view(request, *args, **kwargs)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.urls import path
 
 from ecp_project.console.dashboard_api import DashboardChart, DashboardSummary
-from ecp_project.console.views import evidence, exports
+from ecp_project.console.views import evidence, exports, selected
 from ecp_project.console.views.sheet import sheet
 from ledger.models import Decision, Entry
 
@@ -60,6 +60,8 @@ def _list_or_export(site: AdminSite, model: type[Entry]) -> Callable[[HttpReques
     def answer(request: HttpRequest) -> HttpResponseBase:
         if request.method == "POST" and "format" in request.POST:
             return exports.list_post(request, only_decisions=model is Decision)
+        if request.method == "POST" and "action" in request.POST:
+            return selected.act(request, only_decisions=model is Decision)
         return site.get_model_admin(model).changelist_view(request)
 
     return answer

@@ -102,6 +102,7 @@ PROBLEMS: dict[str, Problem] = {
     "internal_error": Problem((500,), "Internal error", "Tell your administrator the request id."),
     # --- the ledger or the database cannot take it now
     "ledger_halted": Problem((503,), "Ledger halted", "Nothing was stored. Retry as Retry-After says."),
+    "part_failed": Problem((503,), "A part failed", "Leave this part out, or tell whoever runs it."),
     "ledger_busy": Problem((503,), "Ledger busy", "Nothing was stored. Retry as Retry-After says."),
     "outcome_unknown": Problem((503,), "Outcome unknown", "Retry with the same id; it is safe."),
     "database_unavailable": Problem((503,), "Database unavailable", "Retry as Retry-After says."),

@@ -2,17 +2,31 @@
 
 An app's `panels.py` registers its panels and pages when the console starts. An app that is left out of
 INSTALLED_APPS is never imported, so nothing of it remains on any page. No framework is known here: the
-console draws.
+console draws. What `load` answers in each slot; None always means that there is nothing to show:
+
+| slot | told besides log, scope and time | answers |
+|---|---|---|
+| `NAV` | nothing | what the template shows, a link |
+| `OVERVIEW_TILE`, `OVERVIEW_CHART`, `ATTENTION` | the range of the page | what the template shows |
+| `RECORD_ADVICE`, `RECORD_RESPONSIBILITY`, `TIMELINE` | `entry_id` | what the template shows |
+| `AGENT` | a `scope` of this one agent, and the range | what the template shows |
+| `REVIEW` | nothing | `title`; `items`, each with `text`, `url` and perhaps `due_at`; perhaps `next_due_at` |
+| `LIST_COLUMN` | `entry_ids` of the page | `title`; `cells`: entry id -> what the template shows |
+| `LIST_FACET` | nothing | `key` of a term, `title`, `values` that can be chosen |
+| `QUERY_KEY` | `values` of a term | `uids`: ids of the decisions that the term finds |
+
+The key of a `QUERY_KEY` ends in the key of the term: "polls.poll" is written `poll:` in a query. A `REVIEW`
+without a template of its own names "console/_review.html"; facets and query keys have no template.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
 
@@ -45,7 +59,10 @@ class Scope(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PanelContext:
-    """What a panel is about: a log, perhaps one of its entries, perhaps a range of time."""
+    """What a panel is about: a log, perhaps one of its entries or several, perhaps a range of time.
+
+    `values` are those of a term of a query, `given` the parameters of a page that it has asked for.
+    """
 
     scope: Scope
     log_id: int
@@ -53,6 +70,9 @@ class PanelContext:
     since: datetime | None
     until: datetime | None
     now: datetime
+    entry_ids: Sequence[int] = ()
+    values: Sequence[str] = ()
+    given: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +92,10 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of its own at `/console/<path>`, with the members of a panel; `title` may be a lazy text."""
+    """A page of its own at `/console/<path>`, with the members of a panel; `title` may be a lazy text.
+
+    `parameters` names what its address may hold beside `log`, `since` and `until`.
+    """
 
     path: str  # "firewall/"
     title: object
@@ -81,6 +104,7 @@ class Page:
     permission: str
     template: str
     load: Callable[[PanelContext], Mapping[str, object] | None]
+    parameters: Sequence[str] = ()
 
 
 class DuplicateKey(ValueError):
@@ -109,6 +133,13 @@ class Registry:
 
     def panel(self, key: str) -> Panel | None:
         return self._panels.get(key)
+
+    def query_keys(self) -> dict[str, Panel]:
+        """Panels behind the keys of a query that apps understand."""
+        return {panel.key.rpartition(".")[2]: panel for panel in self.panels(Slot.QUERY_KEY)}
+
+    def page_at(self, path: str) -> Page | None:
+        return next((page for page in self._pages.values() if page.path == path), None)
 
     def pages(self) -> list[Page]:
         return sorted(self._pages.values(), key=lambda page: (page.order, page.key))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, Gauge, make_wsgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, make_wsgi_app
 
 from ecp_project import __version__
 from ecp_project.observability.folder import SharedFolder
@@ -35,6 +35,9 @@ CELERY_CANARY_LAST_SUCCESS = Gauge(
     "ecp_celery_canary_last_success_timestamp_seconds",
     "When a worker last ran the canary task",
     multiprocess_mode="mostrecent",  # a process that never ran it shows nothing, and not 1970
+)
+PANEL_FAILURES = Counter(
+    "ecp_console_panel_failures_total", "Panels that were drawn as an error box", ["panel"]
 )
 BUILD_INFO = Gauge("ecp_build_info", "1, with what runs here", ["version", "commit"], multiprocess_mode="max")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
-from django.urls import path
+from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.api.authentication import Principal
@@ -19,10 +20,10 @@ from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import BadRequest, EcpError, NotFound, Unavailable
 from ecp_project.kernel.ids import new_uuid7
 from ecp_project.kernel.panels import PanelContext
-from ledger.changelist import ReadOnlyAdmin, request_viewer
+from ledger.changelist import PAGE_LOG, PAGE_LOGS, ReadOnlyAdmin, request_viewer
 from ledger.keys import verifiers
 from ledger.listpage import address, facets_context, list_context, parameters_of, with_fields
-from ledger.models import Decision, Entry
+from ledger.models import Decision, Entry, StaffAction
 from ledger.recordpage import NoteForm, kinds_for, private_parts, public_path, told
 from ledger.selectors.entries import OrgScope
 from ledger.selectors.facets import facet_names, facets_of
@@ -30,12 +31,15 @@ from ledger.selectors.integrity import entry_verdict, verdict_document
 from ledger.selectors.lists import entry_list, list_head
 from ledger.selectors.proofs import proof_text
 from ledger.selectors.records import entry_before, entry_seen, record_of
+from ledger.selectors.staffacts import STAFF, staff_acts
 from ledger.services.annotations import annotation_add
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.urls import URLPattern
+
+    from ledger.selectors.lists import Page
 
 MAX_ID_DIGITS = 18
 
@@ -45,6 +49,7 @@ class EntriesAdmin(ReadOnlyAdmin):
 
     organisation_path = "log__organisation"
     only_decisions = False
+    kind = ""  # of all entries of the list
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -56,26 +61,37 @@ class EntriesAdmin(ReadOnlyAdmin):
             if (merged := with_fields(given)) is not None:
                 return HttpResponseRedirect(f"{list_url}?{merged}")
             page = entry_list(
-                viewer=viewer, parameters=given, only_decisions=self.only_decisions, now=utc_now()
+                viewer=viewer,
+                parameters=given,
+                only_decisions=self.only_decisions,
+                now=utc_now(),
+                kind=self.kind,
             )
         except EcpError as problem:
             return refusal(request, problem)
-        is_counted = "facets" in given and page.problem is None
+        request.META[PAGE_LOG], request.META[PAGE_LOGS] = page.log.slug, page.state.logs
+        is_counted = "facets" in given and page.problem is None and not self.kind
         facets = facets_of(page=page, viewer=viewer) if is_counted else facet_names(page)
-        asks = is_counted or page.problem is not None
+        asks = is_counted or page.problem is not None or bool(self.kind)
         context = self.admin_site.each_context(request) | {
             "title": self.title,
             "opts": self.opts,
             "request_id": request.META.get("ecp.request_id", ""),
             "facets_url": "" if asks else f"{list_url}facets/?{address(page, page.query)}&as_of={page.as_of}",
-            **list_context(page),
-            **facets_context(page, facets, list_url),
             "may_export": viewer.may_export(page.log.organisation_id),
             "export_address": f"?{address(page, page.query)}&as_of={page.as_of}",
+            **list_context(page),
+            **facets_context(page, facets, list_url),
+            **self.more_context(page),
             **(extra_context or {}),
         }
         status = page.problem.status if page.problem else None
         return TemplateResponse(request, "console/entry_list.html", context, status=status)
+
+    def more_context(self, page: Page) -> dict[str, Any]:
+        """What the rows of this list need beside the page."""
+        del page
+        return {}
 
     def facets_view(self, request: HttpRequest) -> HttpResponse:
         """Counts beside the list as a fragment, as of the size that the list shows."""
@@ -190,6 +206,7 @@ class EntriesAdmin(ReadOnlyAdmin):
             viewer=request_viewer(request),
             entry_id=_id_or_404(object_id),
             only_decisions=self.only_decisions,
+            kind=self.kind,
         )
 
     def _page(self, request: HttpRequest, object_id: str, form: NoteForm) -> HttpResponse:
@@ -200,8 +217,10 @@ class EntriesAdmin(ReadOnlyAdmin):
             entry_id=_id_or_404(object_id),
             only_decisions=self.only_decisions,
             before=None if before is None else _id_or_404(before),
+            kind=self.kind,
         )
         entry, organisation_id = record.entry, record.entry.log.organisation_id
+        request.META[PAGE_LOG] = entry.log.slug
         may_open = viewer.may_open(organisation_id)
         form.kinds = kinds_for(viewer.roles[organisation_id])
         context = self.admin_site.each_context(request) | {
@@ -279,3 +298,20 @@ class DecisionAdmin(EntriesAdmin):
 @admin.register(Entry)
 class EntryAdmin(EntriesAdmin):
     title = _("All entries")
+
+
+@admin.register(StaffAction)
+class StaffActionAdmin(EntriesAdmin):
+    """What staff did. Who sees assigned agents alone sees none of it."""
+
+    kind = STAFF
+    title = _("Staff actions")
+
+    def more_context(self, page: Page) -> dict[str, Any]:
+        entries = [row.entry for row in page.rows]
+        same = urlencode({"log": page.log.slug, "q": f"kind:{STAFF}"})
+        return {
+            "acts": staff_acts(organisation_id=page.log.organisation_id, entries=entries),
+            "may_export": False,  # the list of all entries does that, narrowed to this kind
+            "all_entries": f"{reverse('admin:ledger_entry_changelist')}?{same}",
+        }

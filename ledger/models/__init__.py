@@ -11,6 +11,7 @@ from ledger.models.log import (
     Head,
     Log,
     Mode,
+    StaffAction,
     Tile,
 )
 from ledger.models.operations import Cursor, Guard, Verification
@@ -41,6 +42,7 @@ __all__ = [
     "Organisation",
     "Role",
     "SealedPart",
+    "StaffAction",
     "SubjectKey",
     "Submission",
     "Tile",

@@ -168,6 +168,15 @@ class Cosignature(AppendOnlyModel):
         return f"{self.log_id}@{self.size} {self.witness}"
 
 
+class StaffAction(Entry):
+    """The entries of kind `ecp.staff/1`, for the console's list of what staff did."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = "staff action"
+
+
 class Decision(Entry):
     """The entries of kind `ecp.decision/1`, for the decision log of the console."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import OuterRef, Q, Subquery
+from django.db.models.functions import JSONObject
 
 from ecp_project.kernel.errors import NotFound
 from ledger.core.columns import DECISION
-from ledger.models import Agent, Checkpoint, Cursor, Entry, Log, Membership, Role
+from ledger.models import Agent, Checkpoint, Cosignature, Cursor, Entry, Log, Membership, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 OPENERS = frozenset({Role.AUDITOR, Role.OPERATOR})
 EXPORTERS = frozenset({Role.AUDITOR, Role.OPERATOR, Role.ADMIN, Role.MANUFACTURER})
 AGENTS_OFFERED = 200
+COSIGNATURES_READ = 64
 WORDS = {
     DECISION: "decision",
     "ecp.annotation/1": "annotation",
@@ -38,12 +40,13 @@ class Viewer:
     """A signed-in person's memberships.
 
     Organisation id -> role, the pseudonym that stands for the person on its log, and for manufacturers the
-    slugs of the agents assigned.
+    slugs of the agents assigned. `log` is the log that the person looked at last, by its slug.
     """
 
     roles: dict[int, str]
     agents: dict[int, frozenset[str]]
     pseudonyms: dict[int, UUID]
+    log: str = ""
 
     def may_open(self, organisation_id: int) -> bool:
         return self.roles.get(organisation_id) in OPENERS
@@ -72,12 +75,22 @@ def viewer_of(user: Any) -> Viewer:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """A log with what its pages need: entries signed, entries that the search knows, agents to choose."""
+    """A log with what its pages need: entries signed, entries that the search knows, agents to choose.
+
+    `logs` are all that the person can choose from, where one of them was asked for. `cosigned` holds the
+    witness and the size of the newest cosignatures.
+    """
 
     log: Log
     signed_size: int
     searched_size: int
     agents: Sequence[str]
+    logs: Sequence[Log] = ()
+    cosigned: Sequence[tuple[str, int]] = ()
+
+    def witnesses_of(self, seq: int) -> int:
+        """How many witnesses have cosigned a checkpoint over this position, as far as is stored."""
+        return len({witness for witness, size in self.cosigned if size > seq})
 
     @property
     def waiting(self) -> int:
@@ -89,18 +102,27 @@ def logs_for(viewer: Viewer) -> list[LogState]:
     checkpoints = Checkpoint.objects.filter(log_id=OuterRef("pk")).order_by("-size")[:1]
     cursors = Cursor.objects.filter(log_id=OuterRef("pk"), name=SEARCH_CURSOR).values("next_seq")
     agents = Agent.objects.filter(organisation_id=OuterRef("organisation_id")).order_by("slug")
+    cosigned = Cosignature.objects.filter(log_id=OuterRef("pk")).order_by("-size")
+    seen = cosigned.values(seen=JSONObject(witness="witness", size="size"))[:COSIGNATURES_READ]
     rows = (
         Log.objects.filter(organisation_id__in=viewer.roles)
-        .select_related("organisation", "head")
+        .select_related("organisation", "head", "guard")
         .annotate(
             signed_size=Subquery(checkpoints.values("size")),
             signed_at=Subquery(checkpoints.values("created")),
             searched_size=Subquery(cursors),
             agents=ArraySubquery(agents.values("slug")[:AGENTS_OFFERED]),
+            cosigned=ArraySubquery(seen),
         )
     )
     return [
-        LogState(row, row.signed_size or 0, row.searched_size or 0, _offered(viewer, row))
+        LogState(
+            row,
+            row.signed_size or 0,
+            row.searched_size or 0,
+            _offered(viewer, row),
+            cosigned=[(seen["witness"], seen["size"]) for seen in row.cosigned],
+        )
         for row in rows.order_by("id")
     ]
 
@@ -123,13 +145,21 @@ def visible(viewer: Viewer, rows: QuerySet[Entry]) -> QuerySet[Entry]:
     return rows.filter(seen) if seen else rows.none()
 
 
-def log_state(viewer: Viewer, slug: str) -> tuple[LogState, list[Log]]:
-    """The log of this slug, or the first, and all that the person can choose from."""
+def log_state(viewer: Viewer, slug: str) -> LogState:
+    """The log of this slug; without one the log looked at last, else the first."""
     states = logs_for(viewer)
-    found = next((state for state in states if slug in {"", state.log.slug}), None)
+    logs = [state.log for state in states]
+    found = chosen_log(logs, slug, viewer.log)
     if found is None:
         raise NotFound("not_found", "there is no such log")
-    return found, [state.log for state in states]
+    return replace(states[logs.index(found)], logs=logs)
+
+
+def chosen_log(logs: Sequence[Log], slug: str, last: str) -> Log | None:
+    """The log that is asked for; when none is, the one looked at last, else the first."""
+    wanted = slug or last
+    found = next((log for log in logs if log.slug == wanted), None)
+    return found if found or slug or not logs else logs[0]
 
 
 def kind_in_words(v: str, stmt: Mapping[str, Any]) -> str:

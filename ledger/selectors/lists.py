@@ -49,6 +49,7 @@ class Row:
     friction: str | None
     bypassed: bool | None
     annotations: int = 0
+    witnesses: int = 0
 
     @property
     def is_late(self) -> bool:
@@ -71,7 +72,6 @@ class Page:
     """
 
     state: LogState
-    logs: Sequence[Log]
     q: str
     as_of: int
     only_decisions: bool
@@ -85,15 +85,18 @@ class Page:
     behind: int = 0
     hints: Sequence[int] = ()
     problem: EcpError | None = None
+    kind: str = ""  # of all entries of the list, where it is of one kind
 
     @property
     def log(self) -> Log:
         return self.state.log
 
 
-def entry_list(*, viewer: Viewer, parameters: Mapping[str, str], only_decisions: bool, now: datetime) -> Page:
+def entry_list(
+    *, viewer: Viewer, parameters: Mapping[str, str], only_decisions: bool, now: datetime, kind: str = ""
+) -> Page:
     """A page of a log; 404 for a log that the person has not, any other failure as `problem` of the page."""
-    page = _empty(viewer, parameters, only_decisions=only_decisions, now=now)
+    page = replace(_empty(viewer, parameters, only_decisions=only_decisions, now=now), kind=kind)
     try:
         page = replace(page, query=parse(page.q))
         page = replace(page, size=_size(parameters), columns=_columns(parameters))
@@ -116,10 +119,9 @@ def list_head(*, viewer: Viewer, parameters: Mapping[str, str], only_decisions: 
 
 
 def _empty(viewer: Viewer, parameters: Mapping[str, str], *, only_decisions: bool, now: datetime) -> Page:
-    state, logs = log_state(viewer, parameters.get("log", ""))
+    state = log_state(viewer, parameters.get("log", ""))
     return Page(
         state=state,
-        logs=logs,
         q=parameters.get("q", ""),
         as_of=state.log.head.size,
         only_decisions=only_decisions,
@@ -162,7 +164,7 @@ def _filled(page: Page, viewer: Viewer, parameters: Mapping[str, str]) -> Page:
     is_first = before is None and after is None
     return replace(
         page,
-        rows=[_row(entry, page.state.signed_size, notes) for entry in entries],
+        rows=[_row(entry, page.state, notes) for entry in entries],
         older={"before": entries[-1].id, "as_of": as_of} if entries and has_older else None,
         newer={"after": entries[0].id, "as_of": as_of} if entries and has_newer else None,
         behind=max(0, page.state.log.head.size - page.state.searched_size) if found.is_searched else 0,
@@ -179,6 +181,7 @@ def page_matches(page: Page, viewer: Viewer, query: LedgerQuery | None = None) -
         as_of=page.as_of,
         only_decisions=page.only_decisions,
         now=page.now,
+        kind=page.kind,
     )
 
 
@@ -195,7 +198,7 @@ def _entries(found: Matches, before: int | None, after: int | None, size: int) -
     return list(rows[: size + 1])
 
 
-def _row(entry: Any, signed_size: int, annotations: Mapping[str, int]) -> Row:
+def _row(entry: Any, state: LogState, annotations: Mapping[str, int]) -> Row:
     try:
         stmt = parse_entry(bytes(entry.entry)).stmt
     except EntrySyntax:
@@ -206,11 +209,12 @@ def _row(entry: Any, signed_size: int, annotations: Mapping[str, int]) -> Row:
         entry=entry,
         what=what,
         text=text,
-        is_signed=entry.seq < signed_size,
+        is_signed=entry.seq < state.signed_size,
         zone=entry.zone_now,
         friction=entry.friction_now,
         bypassed=entry.bypassed_now,
         annotations=annotations.get(str(entry.uid), 0),
+        witnesses=state.witnesses_of(entry.seq),
     )
 
 

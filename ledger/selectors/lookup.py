@@ -36,7 +36,7 @@ def record_found(*, viewer: Viewer, text: str, slug: str) -> Found:
     """What `text` names among all that the person may see; positions are those of the log of `slug`."""
     text = text.strip()
     if _POSITION.fullmatch(text):
-        state, _ = log_state(viewer, slug)
+        state = log_state(viewer, slug)
         return Found(entry_at(viewer=viewer, slug=state.log.slug, seq=int(text)))
     if _HASH.fullmatch(text):
         return hash_found(viewer=viewer, digest=bytes.fromhex(text))

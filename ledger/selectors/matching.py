@@ -13,10 +13,13 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 from psycopg.errors import QueryCanceled
 
-from ecp_project.kernel.errors import Invalid
+from ecp_project.kernel.errors import EcpError, Invalid, Unavailable
+from ecp_project.kernel.panels import PanelContext, registry
+from ecp_project.observability.metrics import PANEL_FAILURES
 from ledger.core.columns import DECISION
 from ledger.models import POSITIONS_PER_LOG, Entry, EntrySearch
 from ledger.selectors import query as grammar
+from ledger.selectors.entries import OrgScope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,22 +91,34 @@ class Matches:
 
 
 def matching(
-    *, viewer: Viewer, log: Log, query: LedgerQuery, as_of: int, only_decisions: bool, now: datetime
+    *,
+    viewer: Viewer,
+    log: Log,
+    query: LedgerQuery,
+    as_of: int,
+    only_decisions: bool,
+    now: datetime,
+    kind: str = "",
 ) -> Matches:
-    """Entries below `as_of` that fit and that the person may see; one query when the text names a time."""
+    """Entries below `as_of` that fit and that the person may see; one query when the text names a time.
+
+    `kind` leaves those of one kind, whatever the query says.
+    """
     rows: QuerySet[Entry] = Entry.objects.filter(log_id=log.id)
     if log.organisation_id in viewer.agents:
         rows = rows.filter(agent__in=viewer.agents[log.organisation_id])
     if only_decisions:
         rows = rows.filter(kind=DECISION)
+    if kind:
+        rows = rows.filter(kind=kind)
     for term in query.terms:
-        condition = _condition(term, log)
+        condition = _condition(term, log) or _contributed(term, viewer, log, now)
         if condition is not None:
             rows = rows.exclude(condition) if term.negated else rows.filter(condition)
     if words := query.words():
         rows = rows.filter(search__explanation=SearchQuery(words, search_type="websearch", config="simple"))
     is_searched = any(term.key in _SEARCHED for term in query.terms)
-    leads = only_decisions or any(len(query.values(key)) == 1 for key in ("agent", "kind"))
+    leads = only_decisions or bool(kind) or any(len(query.values(key)) == 1 for key in ("agent", "kind"))
     low, end = _positions(log, query, as_of, now)
     return Matches(log, rows, low, end, is_searched, by_seq=leads and not is_searched)
 
@@ -132,6 +147,23 @@ def _condition(term: Term, log: Log) -> Q | None:
             low, end = grammar.positions(term.values[0])
             condition = Q(seq__gte=low, seq__lt=end)
     return condition
+
+
+def _contributed(term: Term, viewer: Viewer, log: Log, now: datetime) -> Q | None:
+    """What an app's own key finds: the decisions that it names. A key that fails spoils its query alone."""
+    panel = registry.query_keys().get(term.key)
+    if panel is None:
+        return None
+    scope = OrgScope(log.organisation_id, viewer.agents.get(log.organisation_id))
+    about = PanelContext(scope, log.id, None, None, None, now, values=term.values)
+    try:
+        found = panel.load(about)
+    except EcpError:  # such as a value that the key does not take
+        raise
+    except Exception as error:
+        PANEL_FAILURES.labels(panel=panel.key).inc()
+        raise Unavailable("part_failed", f"{term.key}: cannot be searched right now.") from error
+    return Q(uid__in=found["uids"] if found else [])
 
 
 def _action(values: tuple[str, ...]) -> Q:

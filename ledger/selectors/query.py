@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ecp_project.kernel.errors import BadRequest
+from ecp_project.kernel.panels import registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ LIST_KEYS = ("agent", "organisation", "action", "kind", "zone", "friction")
 KEYS = (*LIST_KEYS, "bypassed", "seq", "since", "until", "has")
 FRICTION = ("low", "medium", "high")
 BYPASSED = ("true", "false")
+# Keys of installed apps join these: `known_keys`.
 HAS = ("note", "correction", "outcome", "sealed")  # `poll` and `contest` come with their apps
 
 _TERM_START = re.compile(r"\S")
@@ -107,6 +109,15 @@ class LedgerQuery:
         )
 
 
+def known_keys() -> tuple[str, ...]:
+    """Keys of the ledger, and those that installed apps answer for; an absent app's key is unknown."""
+    return (*KEYS, *registry.query_keys())
+
+
+def _takes_several(key: str) -> bool:
+    return key in LIST_KEYS or key in registry.query_keys()
+
+
 def parse(text: str) -> LedgerQuery:
     """Raises QueryError, and nothing else, for whatever is no query."""
     if len(text) > MAX_Q:
@@ -134,10 +145,10 @@ def _term(text: str, start: int) -> Term:
     head = _KEY.match(text, at)
     key = head[1] if head else ""
     value, end, is_quoted = _value(text, start, head.end() if head else at)
-    if key and key not in KEYS:
+    if key and key not in known_keys():
         detail = f"{key} is no key of this search; to find such text, put it in quotation marks."
         raise QueryError("unknown_key", detail, start=start, end=end)
-    values = tuple(value.split(",")) if key in LIST_KEYS and not is_quoted else (value,)
+    values = tuple(value.split(",")) if _takes_several(key) and not is_quoted else (value,)
     if not all(values):
         named = f"{key} has a value that is empty" if key else "There is nothing between the quotation marks"
         raise QueryError("empty_value", f"{named}.", start=start, end=end)
@@ -223,7 +234,7 @@ def _quoted(value: str) -> str:
 
 
 def _printed_value(key: str, value: str) -> str:
-    is_split = key in LIST_KEYS and "," in value
+    is_split = _takes_several(key) and "," in value
     return _quoted(value) if is_split or value.startswith('"') or re.search(r"\s", value) else value
 
 

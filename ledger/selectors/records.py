@@ -103,11 +103,13 @@ class Record:
     neighbours: Neighbours
 
 
-def entry_seen(*, viewer: Viewer, entry_id: int, only_decisions: bool) -> Entry:
+def entry_seen(*, viewer: Viewer, entry_id: int, only_decisions: bool, kind: str = "") -> Entry:
     """The entry that a page or a download is about; 404 for what the person may not see."""
     rows = Entry.objects.filter(id=entry_id).select_related("log", "log__organisation", "log__head")
     if only_decisions:
         rows = rows.filter(kind=DECISION)
+    if kind:
+        rows = rows.filter(kind=kind)
     entry = visible(viewer, rows).first()
     if entry is None:
         raise NotFound("not_found", "there is no such record")
@@ -125,9 +127,11 @@ def entry_before(entry: Entry) -> bytes:
     return bytes(raw)
 
 
-def record_of(*, viewer: Viewer, entry_id: int, only_decisions: bool, before: int | None = None) -> Record:
+def record_of(
+    *, viewer: Viewer, entry_id: int, only_decisions: bool, before: int | None = None, kind: str = ""
+) -> Record:
     """`before` asks for the earlier lines of a long timeline."""
-    entry = entry_seen(viewer=viewer, entry_id=entry_id, only_decisions=only_decisions)
+    entry = entry_seen(viewer=viewer, entry_id=entry_id, only_decisions=only_decisions, kind=kind)
     raw = bytes(entry.entry)
     try:
         parsed = parse_entry(raw)

@@ -6,16 +6,16 @@ and a reader who is interrupted goes on from the position that comes next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from ecp_project.kernel.errors import Invalid
+from ecp_project.kernel.errors import Invalid, NotFound
 from ledger.selectors.lists import list_head, page_matches
 from ledger.selectors.matching import TIMEOUT_MS, in_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from ledger.models import Entry, Log
@@ -44,6 +44,23 @@ class Selection:
             return list(rows)
         with in_time(TIMEOUT_MS):
             return list(rows)
+
+    def only(self, entry_ids: Sequence[int]) -> Selection:
+        """These rows of the list; 404 when one of them is none of its rows."""
+        found = replace(self.found, rows=self.found.rows.filter(id__in=entry_ids))
+        rows = found.oldest(self.first, self.end).values_list("seq", flat=True)
+        seqs = list(rows)
+        if len(seqs) != len(set(entry_ids)):
+            raise NotFound("not_found", "a marked row is none of this list")
+        named = urlencode({"positions": ",".join(map(str, seqs))})
+        return replace(
+            self,
+            found=found,
+            first=seqs[0],
+            end=seqs[-1] + 1,
+            query=f"{self.query}&{named}",
+            is_everything=False,
+        )
 
     def exceeds(self, limit: int) -> bool | None:
         """Whether there are more than `limit` rows; None when that takes longer than two seconds to say."""

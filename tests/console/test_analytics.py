@@ -89,7 +89,7 @@ def test_parts_of_apps_stand_on_the_pages_and_know_log_and_range(
         return {"activity": {"sentence": "Seven of twenty were bypassed.", "size": 3}}
 
     contributed(monkeypatch, slot, load)
-    page = shown(acme.ben, path, since="2026-03-01", until="2026-03-03")
+    page = shown(acme.ben, path, since="2026-03-01", until="2026-03-03", full="1")
     check(page)
     assert "Seven of twenty were bypassed." in page
     assert "Nothing waits" not in page or slot is not Slot.ATTENTION
@@ -105,7 +105,7 @@ def test_a_chart_that_fails_leaves_the_others(
         raise LookupError(about)
 
     contributed(monkeypatch, Slot.OVERVIEW_CHART, load)
-    page = shown(acme.ben, path)
+    page = shown(acme.ben, path, full="1")
     check(page)
     assert "This part cannot be shown right now." in page
     assert "3 decisions from" in page

@@ -116,7 +116,7 @@ def test_it_can_be_started_while_the_ledger_stands_still(log: Log, people: Peopl
     mode_switch(log=halted, to="halt", reason="An auditor wants it.", actor="system:shell", now=utc_now())
     assert signed_in(people.ada).post(VERIFY, {"log": log.slug}).status_code == 302
     page = shown(people.ada, PAGE)
-    assert "the ledger is Halted" in page
+    assert "the ledger takes no new entries" in page
     assert "Mode changed from active to halt" in page
     assert "An auditor wants it." in page
 

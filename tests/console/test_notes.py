@@ -98,7 +98,7 @@ def test_a_ledger_that_stands_still_refuses_and_keeps_what_was_written(entry: En
     log = Log.objects.get(pk=people.log.pk)
     mode_switch(log=log, to="halt", reason="An auditor wants it.", actor="system:shell", now=utc_now())
     page = shown(people.ada, record_path(entry))
-    assert 'disabled aria-describedby="note-halted"' in page
+    assert 'disabled aria-describedby="note-refused"' in page
     answer = send(people.ada, entry, kind="note", text=TEXT)
     page = answer.content.decode()
     assert answer.status_code == 503

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from ecp_project.console.views.panels import drawn
-from ecp_project.kernel.panels import Slot
+from ecp_project.console.views.panels import columns, drawn, guarded
+from ecp_project.console.views.panels import seen as seen_panels
+from ecp_project.kernel.panels import PanelContext, Slot, registry
 from ledger.changelist import request_viewer
+from ledger.listpage import links_of
+from ledger.selectors.entries import OrgScope
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from django.http import HttpRequest
     from django.template import Context
 
-    from ecp_project.kernel.panels import PanelContext
+    from ecp_project.console.views.panels import Column
+    from ledger.models import Log
+    from ledger.selectors.lists import Page
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 register = template.Library()
@@ -86,6 +94,53 @@ def seen(text: str) -> str:
 def short(text: str) -> str:
     """Hashes in a text as 8…4; pages keep the full value beside it."""
     return _DIGEST.sub(lambda found: f"{found[0][:8]}…{found[0][-4:]}", text)
+
+
+@register.simple_tag(takes_context=True)
+def list_columns(context: Context, page: Page) -> list[Column]:
+    """Columns that apps add to this page of a list, each asked once for the page."""
+    request = context["request"]
+    found = seen_panels(Slot.LIST_COLUMN, _roles(request, page.log))
+    if not found or not page.rows:
+        return []
+    about = _about(request, page.log, page.now)
+    return columns(request, found, replace(about, entry_ids=[row.entry.pk for row in page.rows]))
+
+
+@register.simple_tag(takes_context=True)
+def list_facets(context: Context, page: Page) -> list[dict[str, Any]]:
+    """Facets that apps add: values that narrow the list, without counts."""
+    request, made = context["request"], []
+    for panel in seen_panels(Slot.LIST_FACET, _roles(request, page.log)):
+        load = partial(panel.load, _about(request, page.log, page.now))
+        found: Any = guarded(request, panel.key, load, None)
+        if found:
+            made.append({"title": found["title"], "links": links_of(page, found["key"], found["values"])})
+    return made
+
+
+@register.filter
+def cell(column: Column, entry_id: int) -> SafeString:
+    return column.cells.get(entry_id, SafeString(""))
+
+
+@register.simple_tag(takes_context=True)
+def nav_panels(context: Context) -> list[SafeString]:
+    """Links that apps add below the navigation's groups."""
+    request, frame = context["request"], context.get("frame")
+    if not registry.panels(Slot.NAV) or not frame or frame.log is None:
+        return []
+    return drawn(request, Slot.NAV, _about(request, frame.log, context["now"]), _roles(request, frame.log))
+
+
+def _about(request: HttpRequest, log: Log, now: datetime) -> PanelContext:
+    organisation_id = log.organisation_id
+    scope = OrgScope(organisation_id, request_viewer(request).agents.get(organisation_id))
+    return PanelContext(scope, log.pk, None, None, None, now)
+
+
+def _roles(request: HttpRequest, log: Log) -> set[str]:
+    return {request_viewer(request).roles[log.organisation_id]}
 
 
 @register.simple_tag(takes_context=True)

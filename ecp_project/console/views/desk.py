@@ -10,11 +10,11 @@ from django.utils.translation import gettext_lazy as _
 
 from ecp_project.console.figures import range_words
 from ecp_project.console.ranges import DEFAULT_SINCE, DEFAULT_UNTIL, Range, range_given
-from ecp_project.console.views.panels import drawn
+from ecp_project.console.views.panels import parts
 from ecp_project.kernel.errors import BadRequest, NotFound
 from ecp_project.kernel.panels import PanelContext
 from ledger.changelist import request_viewer
-from ledger.selectors.console import logs_for
+from ledger.selectors.console import chosen_log, logs_for
 from ledger.selectors.entries import OrgScope
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.http import HttpRequest
-    from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
 
+    from ecp_project.console.views.panels import Part
     from ecp_project.kernel.panels import Slot
     from ledger.models import Log
     from ledger.selectors.console import LogState, Viewer
@@ -36,6 +36,7 @@ PRESETS = (
     ("now-30d", _("30 days")),
 )
 PARAMETERS = ("log", "since", "until")
+FULL = ("full",)  # of pages with parts that are fetched: draw them at once
 INPUT = "%Y-%m-%dT%H:%M"  # what a field for date and time takes
 
 
@@ -55,7 +56,8 @@ class Desk:
     scope: OrgScope
     within: Range
     now: datetime
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, str]  # of the range, as they were given
+    own: Mapping[str, str]  # those of this page alone
 
     @property
     def log(self) -> Log:
@@ -63,7 +65,15 @@ class Desk:
 
     @property
     def about(self) -> PanelContext:
-        return PanelContext(self.scope, self.log.pk, None, self.within.since, self.within.until, self.now)
+        return PanelContext(
+            self.scope,
+            self.log.pk,
+            None,
+            self.within.since,
+            self.within.until,
+            self.now,
+            given={name: value for name, value in self.own.items() if name not in FULL},
+        )
 
     @property
     def words(self) -> str:
@@ -100,35 +110,37 @@ class Desk:
         return urlencode({"log": self.log.slug} | dict(self.parameters))
 
 
-def desk_of(request: HttpRequest, viewer: Viewer, now: datetime) -> Desk | None:
-    """None when the viewer's organisations have no log yet."""
-    given = _parameters(request)
+def desk_of(
+    request: HttpRequest, viewer: Viewer, now: datetime, parameters: Sequence[str] = ()
+) -> Desk | None:
+    """None when the viewer's organisations have no log yet; `parameters` are those of the page alone."""
+    given = _parameters(request, parameters)
     states = logs_for(viewer)
     if not states:
         return None
-    slug = given.pop("log", "")
-    state = next((state for state in states if state.log.slug == slug), None if slug else states[0])
-    if state is None:
+    log = chosen_log([state.log for state in states], given.pop("log", ""), viewer.log)
+    if log is None:
         raise NotFound("not_found", "there is no such log")
-    within = range_given(given, now)
-    return Desk(states, state, scope_in(viewer, state.log), within, now, given)
+    state = next(state for state in states if state.log is log)
+    own = {name: given.pop(name) for name in parameters if name in given}
+    return Desk(states, state, scope_in(viewer, state.log), range_given(given, now), now, given, own)
 
 
-def panels_of(request: HttpRequest, desk: Desk, slot: Slot) -> list[SafeString]:
+def parts_of(request: HttpRequest, desk: Desk, slot: Slot) -> list[Part]:
     """What installed apps bring to this place, as far as the viewer's role sees it."""
     role = request_viewer(request).roles[desk.scope.organisation_id]
-    return drawn(request, slot, desk.about, {role})
+    return parts(request, slot, desk.about, {role}, {"log": desk.log.slug} | dict(desk.parameters))
 
 
 def scope_in(viewer: Viewer, log: Log) -> OrgScope:
     return OrgScope(log.organisation_id, viewer.agents.get(log.organisation_id))
 
 
-def _parameters(request: HttpRequest) -> dict[str, str]:
+def _parameters(request: HttpRequest, more: Sequence[str]) -> dict[str, str]:
     given: dict[str, Any] = {}
     for name, values in request.GET.lists():
-        if name not in PARAMETERS:
-            raise BadRequest("unknown_key", f"this page takes: {', '.join(PARAMETERS)}")
+        if name not in {*PARAMETERS, *more}:
+            raise BadRequest("unknown_key", f"this page takes: {', '.join((*PARAMETERS, *more))}")
         if len(values) > 1:
             raise BadRequest("bad_value", f"{name} is given twice")
         if values[0]:

@@ -21,6 +21,7 @@ from ledger.changelist import request_viewer
 from ledger.listpage import parameters_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from django.http import HttpRequest
@@ -33,23 +34,36 @@ def list_post(request: HttpRequest, *, only_decisions: bool) -> HttpResponseBase
     """A POST on a list: its rows as a file, or an evidence pack of chosen rows or of all that it shows."""
     viewer = request_viewer(request)
     try:
-        given = _without_page(parameters_of(request))
+        given = without_page(parameters_of(request))
         if request.POST["format"] == EVIDENCE:
             ids = chosen_ids(request) or ids_of_list(
                 viewer=viewer, parameters=given, only_decisions=only_decisions, now=utc_now()
             )
             return pack_answer(request, ids)
-        row, stream = export.export_request(
-            viewer=viewer,
-            user=request.user,
-            parameters=given,
-            only_decisions=only_decisions,
-            format_=request.POST["format"],
-            columns=request.POST.get("cols", ""),
-            now=utc_now(),
-        )
+        return export_answer(request, request.POST["format"], given, only_decisions=only_decisions)
     except EcpError as problem:
         return refusal(request, problem)
+
+
+def export_answer(
+    request: HttpRequest,
+    format_: str,
+    parameters: dict[str, str],
+    *,
+    only_decisions: bool,
+    entry_ids: Sequence[int] = (),
+) -> HttpResponseBase:
+    """The file, or the page that says where it will be; of the list at these parameters or of some of it."""
+    row, stream = export.export_request(
+        viewer=request_viewer(request),
+        user=request.user,
+        parameters=parameters,
+        only_decisions=only_decisions,
+        format_=format_,
+        columns=request.POST.get("cols", ""),
+        now=utc_now(),
+        entry_ids=entry_ids,
+    )
     if stream is None:
         return _accepted(request, row)
     answer = StreamingHttpResponse(stream, content_type=export.SHAPES[row.format].media_type)
@@ -63,7 +77,7 @@ def _described(answer: HttpResponseBase, row: Export) -> HttpResponseBase:
     return answer
 
 
-def _without_page(given: dict[str, str]) -> dict[str, str]:
+def without_page(given: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in given.items() if name not in {"before", "after"}}
 
 

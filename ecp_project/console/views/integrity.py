@@ -33,13 +33,12 @@ MAX_DIGITS = 15
 
 def integrity(request: HttpRequest) -> HttpResponse:
     try:
-        state, logs = log_state(request_viewer(request), request.GET.get("log", ""))
+        state = log_state(request_viewer(request), request.GET.get("log", ""))
     except EcpError as problem:
         return refusal(request, problem)
     log = state.log
     context = _frame(request, _("Integrity"), log) | {
         "state": state,
-        "logs": logs,
         "signed": newest_checkpoint(log.pk),
         "about": assurance_of(log=log),
         "counted": COUNTED,
@@ -55,7 +54,7 @@ def consistency(request: HttpRequest) -> HttpResponse:
     given = {name: request.GET.get(name, "").strip() for name in ("old", "new")}
     found, problem = None, None
     try:
-        state, _logs = log_state(request_viewer(request), request.GET.get("log", ""))
+        state = log_state(request_viewer(request), request.GET.get("log", ""))
     except EcpError as error:
         return refusal(request, error)
     if any(given.values()):
@@ -76,7 +75,7 @@ def consistency(request: HttpRequest) -> HttpResponse:
 def verify_everything(request: HttpRequest) -> HttpResponse:
     """Queue a full verification; while one runs, a second press leads to it."""
     try:
-        state, _logs = log_state(request_viewer(request), request.POST.get("log", ""))
+        state = log_state(request_viewer(request), request.POST.get("log", ""))
         log, now = state.log, utc_now()
         viewer = request_viewer(request)
         if request.method != "POST" or viewer.roles[log.organisation_id] not in MAY_VERIFY:

@@ -13,7 +13,7 @@ from ecp_project.console import dashboard, recent
 from ecp_project.console.attention import attention
 from ecp_project.console.figures import agents_figure, flow_figure
 from ecp_project.console.links import ledger_url
-from ecp_project.console.views.desk import desk_of, panels_of
+from ecp_project.console.views.desk import FULL, desk_of, parts_of
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import EcpError
 from ecp_project.kernel.panels import Slot
@@ -31,7 +31,7 @@ def page(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> H
     viewer = request_viewer(request)
     now = utc_now()
     try:
-        desk = desk_of(request, viewer, now)
+        desk = desk_of(request, viewer, now, FULL)
         figures = _figures(request, desk) if desk else {}
     except EcpError as problem:
         return refusal(request, problem)
@@ -47,15 +47,18 @@ def page(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> H
 
 
 def _figures(request: HttpRequest, desk: Desk) -> dict[str, Any]:
-    waiting = {"waiting": panels_of(request, desk, Slot.ATTENTION)}
+    waiting = {"waiting": parts_of(request, desk, Slot.ATTENTION)}
     if not desk.log.head.size:
-        return waiting | {"is_empty": True}
+        return waiting | {"parts": waiting["waiting"], "is_empty": True}
+    tiles = parts_of(request, desk, Slot.OVERVIEW_TILE)
+    charts = parts_of(request, desk, Slot.OVERVIEW_CHART)
     about: dict[str, Any] = {"scope": desk.scope, "log": desk.log}
     agents = agents_figure(dashboard.agent_activity(**about, within=desk.within), desk.log)
     return waiting | {
         "ledger_url": ledger_url(desk.log),
-        "tiles": panels_of(request, desk, Slot.OVERVIEW_TILE),
-        "charts": panels_of(request, desk, Slot.OVERVIEW_CHART),
+        "tiles": tiles,
+        "charts": charts,
+        "parts": [*waiting["waiting"], *tiles, *charts],
         "totals": {row.name: row.total for row in dashboard.summary(**about, within=desk.within).series},
         "pace": recent.pace(**about, now=desk.now),
         "proof": recent.proof_of(log=desk.log),
