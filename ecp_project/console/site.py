@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from ecp_project import __version__
 from ecp_project.console.frame import footer_log, navigation
 from ecp_project.console.saved_views import default_address
-from ecp_project.console.views import integrity, saved_views, search
+from ecp_project.console.views import integrity, saved_views, search, stream
 from ecp_project.kernel.clock import utc_now
 from ledger.changelist import request_viewer
 
@@ -90,6 +90,8 @@ class ConsoleSite(AdminSite):
             path("views/", self.admin_view(saved_views.overview), name="saved_views"),
             path("views/save/", self.admin_view(saved_views.save), name="saved_view_save"),
             path("views/<uuid:view_id>/", self.admin_view(saved_views.change), name="saved_view"),
+            path("stream/", stream.stream, name="stream"),
+            path("stream/poll/", stream.poll, name="stream_poll"),
             path("integrity/", self.admin_view(integrity.integrity), name="integrity"),
             path(
                 "integrity/consistency/", self.admin_view(integrity.consistency), name="integrity_consistency"
