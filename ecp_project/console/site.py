@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.http import HttpResponseRedirect
 from django.urls import path, re_path, reverse
@@ -65,6 +66,7 @@ class ConsoleSite(AdminSite):
             "footer_log": SimpleLazyObject(
                 partial(footer_log, viewer=viewer, slug=request.GET.get("log", ""))
             ),
+            "stream_url": f"{settings.ECP_STREAM_URL}{reverse('admin:stream')}",
             "now": utc_now(),
             "version": __version__,
         }

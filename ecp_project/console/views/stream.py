@@ -21,7 +21,6 @@ from ecp_project.kernel.errors import (
     BadRequest,
     MethodNotAllowed,
     NotAuthenticated,
-    NotFound,
     PermissionDenied,
     RateLimited,
 )
@@ -103,13 +102,13 @@ def _log(request: HttpRequest, given: dict[str, str]) -> LogState:
 
 @_for_scripts
 def stream(request: HttpRequest) -> HttpResponseBase:
-    """Let the client in, where there is a door; a web process has none and sends nobody to wait."""
+    """Let the client in, where there is a door; a web process has none."""
     given = _asked(request, "log", "after")
     known = [_size(text) for text in (given.get("after"), request.headers.get("Last-Event-ID")) if text]
     found = _log(request, given)
     door: Door | None = getattr(request, "scope", {}).get(DOOR)
     if door is None:
-        raise NotFound("not_found", "The live feed has a process of its own; this one does not serve it.")
+        return HttpResponse(status=204)  # tells an EventSource to give up; the page asks by polling then
     door.let_in(
         user=int(request.user.pk or 0),
         log_id=found.log.pk,
