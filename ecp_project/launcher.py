@@ -141,10 +141,10 @@ def _ports_free(first: int, count: int) -> bool:
 
 
 def metrics_port() -> int:
-    """First of three ports for /metrics of web, worker and checkpointer; two clones must not collide."""
+    """First of four ports for /metrics of all that have some; two clones must not collide."""
     if os.environ.get("ECP_METRICS_PORT"):
         return env.integer("ECP_METRICS_PORT", 9108, maximum=65535)
-    return next((first for first in range(9108, 9408, 10) if _ports_free(first, 3)), 0)
+    return next((first for first in range(9108, 9408, 10) if _ports_free(first, 4)), 0)
 
 
 class Launcher:
@@ -158,6 +158,7 @@ class Launcher:
         self._lock = HomeLock(home, "launcher.lock")
         self._state = home / "state" / "launcher.json"
         self._listener: socket.socket | None = None
+        self._stream: socket.socket | None = None
 
     # --- life
 
@@ -166,9 +167,10 @@ class Launcher:
         try:
             began = time.monotonic()
             self._listener = listening_socket(self.port)
+            self._stream = listening_socket(0)  # pages learn its address, so any free port will do
             self._start_servers()
             self._prepare()
-            self._children = self._make_children(self._listener)
+            self._children = self._make_children(self._listener, self._stream)
             for child in self._children:
                 self._start(child)
             is_first = not self._demo_file.exists()
@@ -212,8 +214,9 @@ class Launcher:
         for child in self._children:
             if child.process is not None:
                 stop(child.process, child.steps)
-        if self._listener is not None:
-            self._listener.close()
+        for listener in (self._listener, self._stream):
+            if listener is not None:
+                listener.close()
         if self._servers is not None:
             self._servers.stop()
         self._state.unlink(missing_ok=True)
@@ -250,7 +253,11 @@ class Launcher:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("ECP_SIGNING_KEY")
         }
-        return inherited | {"ECP_HOME": str(self.home), "ECP_PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
+        own = {"ECP_HOME": str(self.home), "ECP_PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
+        if self._stream is not None and not os.environ.get("ECP_BASE_URL"):
+            # With an outside address there is a proxy, and its rules say where the live feed is.
+            own["ECP_STREAM_URL"] = f"http://127.0.0.1:{self._stream.getsockname()[1]}"
+        return inherited | own
 
     def _manage(self, *arguments: str, extra: Mapping[str, str] | None = None) -> None:
         self._run_once(f"manage.py {arguments[0]}", ["manage.py", *arguments], extra or {})
@@ -302,7 +309,7 @@ class Launcher:
             surroundings.pop("DATABASE_URL_MIGRATOR", None)
         return surroundings
 
-    def _make_children(self, listener: socket.socket) -> list[Child]:
+    def _make_children(self, listener: socket.socket, stream: socket.socket) -> list[Child]:
         python = sys.executable
         plain, metrics = self._surroundings(), metrics_port()
         web = [python, "-m", "gunicorn", "ecp_project.wsgi:application",
@@ -313,10 +320,14 @@ class Launcher:
         beat = [*celery, "beat", "--loglevel", "WARNING", "--pidfile", "",
                 "--schedule", str(self.home / "state" / "beat-schedule")]  # fmt: skip
         checkpointer = [python, "manage.py", "ledger_checkpointer"]
+        feed = [python, "manage.py", "console_stream"]
+        feed_bind = {"ECP_STREAM_BIND": f"fd://{stream.fileno()}"}
         hard = (signal.SIGKILL, 5.0)
         return [
             Child("web", web, plain | self._metrics("web", metrics) | {"ECP_BIND": f"fd://{listener.fileno()}"},
                   ((signal.SIGTERM, 4.0), (signal.SIGQUIT, 3.0), hard), signal.SIGQUIT, (listener.fileno(),)),
+            Child("stream", feed, plain | self._metrics("stream", metrics and metrics + 3) | feed_bind,
+                  ((signal.SIGTERM, 5.0), hard), pass_fds=(stream.fileno(),)),
             # Nothing is lost when a worker is killed; without its broker it would wait for long.
             Child("worker", worker, plain | self._metrics("worker", metrics and metrics + 1),
                   ((signal.SIGTERM, 4.0), (signal.SIGQUIT, 3.0), hard), signal.SIGKILL),

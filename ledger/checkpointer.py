@@ -22,6 +22,7 @@ import structlog
 
 from ecp_project.kernel.clock import format_time
 from ledger import metrics, modes
+from ledger.announcements import CHANNEL, Announced, announcement
 from ledger.core.columns import Columns, columns_of
 from ledger.core.entry import EntrySyntax, genesis, leaf_hash, parse_entry
 from ledger.core.note import Checkpoint, Signer, sign_checkpoint
@@ -155,6 +156,7 @@ class Checkpointer:
         self._connection: psycopg.Connection[Any] | None = None
         self._states: dict[int, _Signed] = {}
         self._locked: set[int] = set()
+        self._announced: dict[int, Announced] = {}
         self._away_until: dict[int, float] = {}  # place of a sink -> when it is asked again
         self._moved = time.monotonic()
 
@@ -235,6 +237,7 @@ class Checkpointer:
                 return 0
             self._states[log_id] = state
         metrics.SIZE.labels(log=slug).set(size)
+        announced = self._announced.setdefault(log_id, Announced(state.builder.size))
         signed = 0
         # Entries that came back after a restore were signed before: below the mark the key signs nothing.
         mark = self._high_water.newest(origin)
@@ -243,6 +246,10 @@ class Checkpointer:
             end = min(size, max(state.builder.size + SLICE, floor))
             self._sign_slice(connection, log_id, slug, origin, state, end)
             signed += 1
+        if announced.is_due(state.builder.size, self._clock()):
+            connection.execute(
+                "SELECT pg_notify(%s, %s)", (CHANNEL, announcement(log_id, state.builder.size))
+            )
         return signed
 
     # --- restore guard (section 12)
@@ -404,7 +411,6 @@ class Checkpointer:
                 "VALUES (%s, %s, %s, %s, %s)",
                 (log_id, size, root, note, now),
             )
-            cursor.execute("SELECT pg_notify('ecp_ledger', %s)", (json.dumps({"log": log_id, "size": size}),))
         state.builder, state.tip, state.rcvd = builder, tip, rcvd
         self._moved = time.monotonic()
         metrics.CHECKPOINT_SIZE.labels(log=slug).set(size)

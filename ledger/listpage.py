@@ -243,6 +243,8 @@ def list_context(page: Page) -> dict[str, Any]:
         "rows": rows,
         "first_seq": page.rows[0].entry.seq if rows else None,
         "last_seq": page.rows[-1].entry.seq if rows else None,
+        # Only the first page of the log as it is now can gain rows at its top.
+        "is_live": page.newer is None and page.as_of == page.log.head.size and page.problem is None,
         "older": neighbour(page, page.older),
         "newer": neighbour(page, page.newer),
         "chips": chips,

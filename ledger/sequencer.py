@@ -538,12 +538,15 @@ class Batcher:
             self._connection = None
 
 
+def connection_parameters(alias: str) -> dict[str, Any]:
+    """What psycopg needs to connect as a Django alias does, without what only Django's cursors need."""
+    parameters: dict[str, Any] = connections[alias].get_connection_params()
+    return {name: value for name, value in parameters.items() if name not in {"cursor_factory", "context"}}
+
+
 def connect(alias: str = "direct") -> psycopg.Connection[Any]:
     """A plain autocommit connection with the parameters of a Django alias."""
-    parameters = connections[alias].get_connection_params()
-    for name in ("cursor_factory", "context"):
-        parameters.pop(name, None)
-    return psycopg.connect(**parameters, autocommit=True)
+    return psycopg.connect(**connection_parameters(alias), autocommit=True)
 
 
 # Called in the batcher's thread, outside any transaction; the services append the `ecp.mode/1` entry.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_django import DjangoDbBlocker
 
-pytest_plugins = ["tests.running_ledger", "tests.served", "tests.tampering"]
+pytest_plugins = ["tests.running_ledger", "tests.served", "tests.tampering", "tests.console.live"]
 
 # A property does not depend on how fast the machine is at the moment.
 settings.register_profile("ecp", deadline=None, suppress_health_check=[HealthCheck.too_slow])

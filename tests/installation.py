@@ -97,7 +97,7 @@ class Installation:
         children = json.loads((self.home / "state" / "launcher.json").read_text(encoding="utf-8"))[
             "processes"
         ]
-        names = ("web", "worker", "beat", "checkpointer")
+        names = ("web", "stream", "worker", "beat", "checkpointer")
         return {name: pid for name, (pid, _) in servers.items()} | dict(
             zip(names, (p for p, _ in children), strict=True)
         )

@@ -45,7 +45,10 @@ UNHANDLED = "unhandled_exception"
 DATABASE_DOWN = "database_unavailable"
 DATABASE_RETRY_S = 5
 CHALLENGE = 'Bearer realm="ecp"'
-_MACHINE_PATHS = ("/api/", "/log/", "/lsp/", "/witness/", "/.well-known/", "/livez", "/readyz", "/startupz")
+_MACHINE_PATHS = (
+    "/api/", "/log/", "/lsp/", "/witness/", "/.well-known/", "/console/stream/",
+    "/livez", "/readyz", "/startupz",
+)  # fmt: skip
 # Raw psycopg errors too: the ledger uses its cursors where Django's cannot carry binary values.
 _DATABASE_DOWN = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 # Internal errors by their class: the server takes no writes, as after a failover, or it ended a transaction

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.http import HttpResponseRedirect
 from django.urls import path, re_path, register_converter, reverse
@@ -14,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ecp_project import __version__
 from ecp_project.console.frame import frame_of, navigation, remember_log
 from ecp_project.console.saved_views import default_address
-from ecp_project.console.views import integrity, publication, saved_views, search
+from ecp_project.console.views import integrity, publication, saved_views, search, stream
 from ecp_project.kernel.clock import utc_now
 from ledger.changelist import request_viewer
 
@@ -64,6 +65,7 @@ class ConsoleSite(AdminSite):
                 path=request.path,
             ),
             "frame": SimpleLazyObject(partial(frame_of, request=request, viewer=viewer)),
+            "stream_url": f"{settings.ECP_STREAM_URL}{reverse('admin:stream')}",
             "now": utc_now(),
             "version": __version__,
         }
@@ -97,6 +99,8 @@ class ConsoleSite(AdminSite):
             path("views/", self.admin_view(saved_views.overview), name="saved_views"),
             path("views/save/", self.admin_view(saved_views.save), name="saved_view_save"),
             path("views/<uuid:view_id>/", self.admin_view(saved_views.change), name="saved_view"),
+            path("stream/", stream.stream, name="stream"),
+            path("stream/poll/", stream.poll, name="stream_poll"),
             path("integrity/", self.admin_view(integrity.integrity), name="integrity"),
             path(
                 "integrity/consistency/", self.admin_view(integrity.consistency), name="integrity_consistency"

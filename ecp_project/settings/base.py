@@ -24,6 +24,11 @@ _BASE = urlsplit(ECP_BASE_URL)
 if _BASE.scheme not in {"http", "https"} or not _BASE.hostname or _BASE.path:
     raise env.EnvError("ECP_BASE_URL must be scheme://host or scheme://host:port, without a path")
 _SECURE = _BASE.scheme == "https"
+# Another origin of the live feed; the session's cookie goes to every port of one host, and to no other host.
+ECP_STREAM_URL = env.text("ECP_STREAM_URL", "").rstrip("/")
+_STREAM = urlsplit(ECP_STREAM_URL or ECP_BASE_URL)
+if (_STREAM.scheme, _STREAM.hostname, _STREAM.path) != (_BASE.scheme, _BASE.hostname, ""):
+    raise env.EnvError("ECP_STREAM_URL must have the scheme and host of ECP_BASE_URL, and no path")
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 ECP_COMMIT = env.text("ECP_COMMIT", "unknown")
 PROMETHEUS_LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)  # OPERATIONS section 8
@@ -46,7 +51,7 @@ CONTEXT_POLICY_FILE = BASE_DIR / "config" / "context_policy.yml"
 ECP_WEB_PROCESSES = env.integer("ECP_WEB_PROCESSES", 2, minimum=1, maximum=256)
 ECP_WEB_THREADS = env.integer("ECP_WEB_THREADS", 8, minimum=1, maximum=256)
 
-# --- limits (SECURITY section 8); rates per second with a burst, except the last two, which run at one time
+# --- limits (SECURITY section 8); rates per second with a burst, except the last three, which run at one time
 ECP_RATES = {
     "append": env.rate("ECP_RATE_APPEND", "100/s burst 200"),
     "append_batch": env.rate("ECP_RATE_APPEND_BATCH", "20/s"),
@@ -57,6 +62,7 @@ ECP_RATES = {
 ECP_RUNNING = {
     "export": env.integer("ECP_RATE_EXPORT", 2, minimum=1),
     "verify": env.integer("ECP_RATE_VERIFY", 1, minimum=1),
+    "stream": env.integer("ECP_RATE_STREAM", 6, minimum=1),  # of one person, in one stream process
 }
 ECP_TRUSTED_PROXIES = env.integer("ECP_TRUSTED_PROXIES", 0, maximum=10)
 ECP_VERBOSE_NETS = env.networks("ECP_VERBOSE_NETS", "127.0.0.0/8,::1/128")
@@ -160,7 +166,7 @@ SECURE_CSP = {
     "style-src": "'self'",
     "img-src": "'self' data:",
     "font-src": "'self'",
-    "connect-src": "'self'",
+    "connect-src": f"'self' {ECP_STREAM_URL}".strip(),
     "form-action": "'self'",
     "frame-ancestors": "'none'",
     "base-uri": "'none'",

@@ -34,6 +34,7 @@ LATE = timedelta(minutes=5)
 MAX_ANNOTATIONS = 10_000  # on one page; more are told as this many
 HINT_TIMEOUT_MS = 100
 MAX_HINTS = 5
+MAX_FRESH = 100  # a page that is told of more says 99+
 _NUMBER = re.compile(r"[0-9]{1,16}")
 
 
@@ -116,6 +117,26 @@ def list_head(*, viewer: Viewer, parameters: Mapping[str, str], only_decisions: 
         columns=_columns(parameters),
         as_of=_as_of(page, parameters),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """How many entries a list would gain, up to a hundred, and how many the search does not know yet."""
+
+    count: int
+    behind: int
+
+
+def fresh(
+    *, viewer: Viewer, parameters: Mapping[str, str], only_decisions: bool, after: int, now: datetime
+) -> Fresh:
+    """What a list that was read at size `after` does not show yet; every failure is raised."""
+    page = list_head(viewer=viewer, parameters=parameters, only_decisions=only_decisions, now=now)
+    found = page_matches(page, viewer)
+    with in_time(TIMEOUT_MS):
+        count = len(found.newest(after, found.end).values_list("id")[:MAX_FRESH])
+    behind = max(0, page.as_of - page.state.searched_size) if found.is_searched else 0
+    return Fresh(count, behind)
 
 
 def _empty(viewer: Viewer, parameters: Mapping[str, str], *, only_decisions: bool, now: datetime) -> Page:

@@ -64,6 +64,8 @@ def test_first_run_from_nothing_to_a_recorded_decision_and_back(installation: In
 
     until(lambda: append() == 201)
 
+    assert feed_asks_who_is_there(installation)
+
     # only the checkpointer was given the signing key
     if Path("/proc/self/environ").exists():
         holders = {
@@ -103,6 +105,19 @@ def test_first_run_from_nothing_to_a_recorded_decision_and_back(installation: In
     assert time.monotonic() - began < 20
     assert all(started_at(pid) is None for pid in pids.values())
     assert not (installation.home / "state" / "servers.json").exists()
+
+
+def feed_asks_who_is_there(installation: Installation) -> bool:
+    """Pages may connect to the live feed at its own port, and that port answers strangers with 401."""
+    page = f"http://127.0.0.1:{installation.port}/console/login/"
+    with urllib.request.urlopen(page, timeout=10) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+    feed = re.search(r"connect-src 'self' (http://127\.0\.0\.1:\d+);", policy)
+    assert feed
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(feed[1] + "/console/stream/", timeout=10)  # noqa: S310 - loopback
+    refused.value.close()
+    return refused.value.code == 401
 
 
 @pytest.mark.unit

@@ -389,6 +389,8 @@ def test_console_shows_strangers_the_way_in_and_nothing_else(world: World) -> No
         answer = Client().get(f"/{place}")
         if place == "console/login/":
             assert answer.status_code == 200
+        elif place.startswith("console/stream/"):  # scripts ask, and a sign-in page is no answer for them
+            assert (answer.status_code, answer.json()["code"]) == (401, "credentials_missing")
         else:
             assert answer.status_code == 302, place
             assert answer.headers["Location"].startswith(("/console/login/", "/console/")), place
