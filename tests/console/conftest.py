@@ -11,6 +11,7 @@ from django.test.testcases import LiveServerThread
 
 from tests.console.browser import Browser, installed_browser
 from tests.console.desk import HOSTILE, annotation, decision, record
+from tests.console.furnished import Furnished, furnish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,3 +69,9 @@ def entries(people: People, checkpointer: Checkpointer, settings: Any, tmp_path:
     made += record(people.log, annotation(made[0], "The customer was told on the phone."))
     checkpointer.turn()
     return made
+
+
+@pytest.fixture
+def furnished(people: People, checkpointer: Checkpointer, settings: Any, tmp_path: Path) -> Furnished:
+    settings.ECP_FILES_DIR = tmp_path / "files"
+    return furnish(people, checkpointer)
