@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.api.authentication import Principal
@@ -227,7 +228,7 @@ class EntriesAdmin(ReadOnlyAdmin):
         may_open = viewer.may_open(organisation_id)
         form.kinds = kinds_for(viewer.roles[organisation_id])
         context = self.admin_site.each_context(request) | {
-            "title": record.what,
+            "title": record.what if record.entry.action else gettext(record.what),
             "opts": self.opts,
             "list_title": self.title,
             "record": record,

@@ -130,7 +130,8 @@ def widest(browser: Browser, width: int) -> str:
     """The innermost elements that stick out."""
     found: list[str] = browser.run(
         f"""[...document.querySelectorAll('body *')]
-            .filter(e => e.getBoundingClientRect().right > {width} && !e.closest('.scroll'))
+            .filter(e => !e.closest('.scroll'))
+            .filter(e => e.getBoundingClientRect().right > {width} || e.getBoundingClientRect().left < 0)
             .slice(-4)
             .map(e => e.tagName + '#' + e.id + '.' + e.className + ' ' + e.textContent.trim().slice(0, 30))"""
     )

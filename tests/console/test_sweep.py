@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ledger.models import Organisation
+from tests.console.furnished import XSS
 from tests.console.pages import FULLER_FOR_OPERATORS, SIGN_IN, addresses
-from tests.console.sweep import Look, axe, faults, swept, violations
+from tests.console.pseudo import untranslated
+from tests.console.sweep import NARROWEST, Look, axe, faults, settle, sideways, swept, violations
 from tests.console.test_browser import sign_in
 
 if TYPE_CHECKING:
@@ -52,3 +55,35 @@ def test_the_sweep_sees_what_it_looks_for(browser: Browser, site: str, furnished
     said = " ".join(faults(browser, site, "/console/help/", [Look("light", 1280)]))
     for part in ("planted", "scrolls sideways", "ran as a script", "Content Security Policy"):
         assert part in said
+
+
+def test_another_language_leaves_no_english_and_no_page_wider(
+    browser: Browser, site: str, furnished: Furnished, pseudo: None
+) -> None:
+    """From right to left, every text a third longer."""
+    assert pseudo is None
+    data = [*written(furnished), furnished.user.username, "price.change", "export.create", "evidence.create"]
+    sign_in(browser, site, furnished.user.username)
+    found = []
+    for address in addresses(furnished.places):
+        browser.resize(1280, 900)
+        browser.open(site + address)
+        settle(browser)
+        assert browser.run("document.dir || document.body.dir || document.documentElement.dir") == "rtl", (
+            address
+        )
+        said = [] if is_form(address) else untranslated(browser, data)
+        found += [f"{address}\n    {fault}" for fault in (*said, *sideways(browser, NARROWEST))]
+    assert not found, "\n".join(found)
+
+
+def is_form(address: str) -> bool:
+    """Django's own forms name models and their fields as the models do, in English."""
+    of_ledger = address.startswith(("/console/ledger/decision/", "/console/ledger/entry/"))
+    return address.startswith(("/console/auth/", "/console/ledger/", "/console/password")) and not of_ledger
+
+
+def written(furnished: Furnished) -> list[str]:
+    """What people and agents named: stays as it is in every language."""
+    organisation = Organisation.objects.get(pk=furnished.log.organisation_id)
+    return [organisation.title, furnished.log.origin, "pricing-bot", "(test)", XSS]
