@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.db.models import Q
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -32,8 +34,25 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     _AgentModelForm = forms.ModelForm[Agent]
+    _UserAdmin = UserAdmin[User]
 else:
     _AgentModelForm = forms.ModelForm
+    _UserAdmin = UserAdmin
+
+# Django's widget for many of many is nothing that a screen reader could name; plain lists are.
+admin.site.unregister([Group, User])
+
+
+@admin.register(Group)
+class RoleAdmin(GroupAdmin):
+    filter_horizontal = ()
+
+
+@admin.register(User)
+class PersonAdmin(_UserAdmin):
+    filter_horizontal = ()
+    readonly_fields = ("last_login", "date_joined")  # facts, and their inputs have no names
+
 
 SHOWN = 30 * DAY
 DECISIONS = 10

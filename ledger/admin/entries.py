@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.api.authentication import Principal
@@ -224,7 +225,7 @@ class EntriesAdmin(ReadOnlyAdmin):
         may_open = viewer.may_open(organisation_id)
         form.kinds = kinds_for(viewer.roles[organisation_id])
         context = self.admin_site.each_context(request) | {
-            "title": record.what,
+            "title": record.what if record.entry.action else gettext(record.what),
             "opts": self.opts,
             "list_title": self.title,
             "record": record,

@@ -41,6 +41,7 @@ class ErasureRequestAdmin(ConsoleModelAdmin):
     readers = (Role.OPERATOR, Role.ADMIN)
     list_display = ("record", "log", "basis", "requested_at", "requested_by", "state")
     list_display_links = None
+    fields = readonly_fields = list_display
     list_select_related = ("log",)
     ordering = ("-requested_at",)
     actions = ("approve",)

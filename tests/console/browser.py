@@ -105,6 +105,13 @@ class Browser:
         if leads_on:
             self._wait_for("Page.loadEventFired")
 
+    def focus(self, selector: str) -> None:
+        """Put the focus on the first element of a selector, without any script of the page."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        self.call(
+            "DOM.focus", nodeId=self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        )
+
     def write(self, text: str) -> None:
         """Type into whatever has the focus."""
         self.call("Input.insertText", text=text)

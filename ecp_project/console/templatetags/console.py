@@ -85,6 +85,15 @@ def lasted(span: timedelta) -> str:
 
 
 @register.filter
+def word(code: str) -> str:
+    """A zone, a risk, a state or a problem's title in the reader's language.
+
+    They come out of code that knows no framework, so they are looked up where they are shown.
+    """
+    return gettext(code) if code else ""
+
+
+@register.filter
 def seen(text: str) -> str:
     """Text with bidirectional controls as visible marks; escaping stays with the template."""
     return _BIDI_CONTROL.sub(lambda found: f"[U+{ord(found[0]):04X}]", str(text))

@@ -1,0 +1,209 @@
+"""Every address of the console and of the public page, as data (CONSOLE section 17).
+
+A new route needs one line: in PAGES with the addresses at which a browser looks at it, or in NOT_PAGES with
+what it is instead. `{places}` are filled in from the ledger by `places()`; tests/console/test_pages.py fails
+when a route is missing here or a line here has no route.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.urls import URLPattern, get_resolver
+
+from ecp_project.console.models import EvidencePack, Export, SavedView
+from ledger.models import (
+    Agent,
+    AgentKey,
+    ApiKey,
+    Checkpoint,
+    Entry,
+    ErasureRequest,
+    Log,
+    Membership,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.auth.models import User
+
+DECISION, ENTRY = "/console/ledger/decision/", "/console/ledger/entry/"
+
+PAGES: dict[str, tuple[str, ...]] = {
+    # --- watch
+    "admin:index": ("/console/?log={log}", "/console/?log={log}&since=now-30d"),
+    "admin:analytics": ("/console/analytics/?log={log}&since=now-1h", "/console/analytics/?since=now-30d"),
+    # --- record
+    "admin:ledger_decision_changelist": (
+        f"{DECISION}?log={{log}}",
+        f"{DECISION}?log={{log}}&q=nothing-like-this+zone:operator",
+        f"{DECISION}?log={{log}}&q=lamp+bypassed:true,x",
+        f"{DECISION}?log={{log}}&facets=1",
+    ),
+    "admin:ledger_decision_change": (
+        f"{DECISION}{{decision}}/change/",
+        f"{DECISION}{{decision}}/change/?verify=1",
+    ),
+    "admin:ledger_decision_print": (f"{DECISION}{{decision}}/print/",),
+    "admin:ledger_entry_changelist": (f"{ENTRY}?log={{log}}",),
+    "admin:ledger_entry_change": (f"{ENTRY}{{entry}}/change/?verify=1",),
+    "admin:ledger_entry_print": (f"{ENTRY}{{entry}}/print/",),
+    "admin:position": ("/console/l/{log}/999999999/",),  # the page that says that there is nothing
+    "admin:saved_views": ("/console/views/",),
+    "admin:ledger_agent_changelist": ("/console/ledger/agent/",),
+    "admin:ledger_agent_add": ("/console/ledger/agent/add/",),
+    "admin:ledger_agent_change": ("/console/ledger/agent/{agent}/change/",),
+    "admin:ledger_agent_history": ("/console/ledger/agent/{agent}/history/",),
+    "admin:ledger_erasurerequest_changelist": ("/console/ledger/erasurerequest/",),
+    "admin:ledger_erasurerequest_change": ("/console/ledger/erasurerequest/{erasure}/change/",),
+    # --- prove
+    "admin:integrity": ("/console/integrity/?log={log}",),
+    "admin:integrity_consistency": (
+        "/console/integrity/consistency/?log={log}&old={size}&new={size}",
+        "/console/integrity/consistency/?log={log}&old=x&new=2",
+    ),
+    "admin:console_evidence": ("/console/evidence/",),
+    "admin:console_exports": ("/console/exports/",),
+    # --- configuration
+    "admin:ledger_agentkey_changelist": ("/console/ledger/agentkey/",),
+    "admin:ledger_agentkey_change": ("/console/ledger/agentkey/{agentkey}/change/",),
+    "admin:ledger_apikey_changelist": ("/console/ledger/apikey/",),
+    "admin:ledger_apikey_add": ("/console/ledger/apikey/add/",),
+    "admin:ledger_apikey_change": ("/console/ledger/apikey/{apikey}/change/",),
+    "admin:ledger_organisation_changelist": ("/console/ledger/organisation/",),
+    "admin:ledger_organisation_change": ("/console/ledger/organisation/{organisation}/change/",),
+    "admin:ledger_membership_changelist": ("/console/ledger/membership/",),
+    "admin:ledger_membership_add": ("/console/ledger/membership/add/",),
+    "admin:ledger_membership_change": ("/console/ledger/membership/{membership}/change/",),
+    "admin:auth_user_changelist": ("/console/auth/user/",),
+    "admin:auth_user_add": ("/console/auth/user/add/",),
+    "admin:auth_user_change": ("/console/auth/user/{user}/change/",),
+    "admin:auth_user_delete": ("/console/auth/user/{user}/delete/",),
+    "admin:auth_user_history": ("/console/auth/user/{user}/history/",),
+    "admin:auth_user_password_change": ("/console/auth/user/{user}/password/",),
+    "admin:auth_group_changelist": ("/console/auth/group/",),
+    "admin:auth_group_add": ("/console/auth/group/add/",),
+    "admin:auth_group_change": ("/console/auth/group/{group}/change/",),
+    "admin:auth_group_delete": ("/console/auth/group/{group}/delete/",),
+    "admin:auth_group_history": ("/console/auth/group/{group}/history/",),
+    "admin:app_list": ("/console/ledger/",),
+    "admin:password_change": ("/console/password_change/",),
+    "admin:password_change_done": ("/console/password_change/done/",),
+    "admin:help": ("/console/help/",),
+    # --- strangers
+    "public": ("/public/",),
+    "public-log": ("/public/{log}/", "/public/{log}/?q={seq}"),
+}
+
+# Parts of addresses that answer with something else than 200, on purpose.
+WRONG = {"bypassed:true,x": 400, "old=x": 400, "999999999": 404}
+
+# Operators find more on these than admins do: private values, the form for notes.
+FULLER_FOR_OPERATORS = ("admin:ledger_decision_change", "admin:ledger_entry_change")
+
+# Seen without a session, before anybody has signed in.
+SIGN_IN = "/console/login/"
+
+FILE, LEADS_ON, POST_ONLY = "a file", "leads on to another page", "takes a form and leads on"
+FRAGMENT, FORM_OF_ITS_PAGE = "a part of a page", "the form stands on the page before"
+REFUSED = "refused to everybody: entries, keys and people of the ledger are not made, changed or removed here"
+NOT_PAGES: dict[str, str] = {
+    "admin:login": "looked at without a session, see SIGN_IN",
+    "admin:logout": POST_ONLY,
+    "admin:saved_view_save": POST_ONLY,
+    "admin:saved_view": POST_ONLY,
+    "admin:integrity_verify": POST_ONLY,
+    "admin:autocomplete": FILE,
+    "admin:jsi18n": FILE,
+    "admin:view_on_site": "no model has a page elsewhere",
+    "admin:record": LEADS_ON,
+    "admin:search": LEADS_ON,
+    "admin:hash": LEADS_ON,
+    "admin:console_export_file": FILE,
+    "admin:console_export_manifest": FILE,
+    "admin:console_evidence_file": FILE,
+    "public-entry": FILE,
+    "public-proof": FILE,
+    **{
+        f"admin:ledger_{model}_{part}": FRAGMENT
+        for model in ("decision", "entry")
+        for part in ("facets", "verify")
+    },
+    **{f"admin:ledger_{model}_annotate": FORM_OF_ITS_PAGE for model in ("decision", "entry")},
+    **{
+        f"admin:ledger_{model}_{part}": FILE
+        for model in ("decision", "entry")
+        for part in ("raw", "previous", "proof")
+    },
+    **{
+        f"admin:ledger_{model}_{part}": REFUSED
+        for model in ("decision", "entry", "erasurerequest", "agentkey")
+        for part in ("add", "delete")
+    },
+    **{f"admin:ledger_{model}_history": REFUSED for model in ("decision", "entry")},
+    "admin:ledger_organisation_add": REFUSED,
+    **{
+        f"admin:ledger_{model}_delete": REFUSED for model in ("agent", "apikey", "organisation", "membership")
+    },
+    **{
+        f"admin:ledger_{model}_history": "Django's list of changes, which the ledger's own entries replace"
+        for model in ("agentkey", "apikey", "organisation", "membership", "erasurerequest")
+    },
+}
+
+
+def named_routes() -> set[str]:
+    """Names of all addresses under /console/ and /public/; nameless ones lead on or are not found."""
+
+    def walk(resolver: Any, before: str, space: str) -> Iterator[str]:
+        for pattern in resolver.url_patterns:
+            place = before + str(pattern.pattern)
+            if not isinstance(pattern, URLPattern):
+                yield from walk(pattern, place, pattern.namespace or space)
+            elif pattern.name and place.startswith(("console/", "public/")):
+                yield f"{space}:{pattern.name}" if space else pattern.name
+
+    return set(walk(get_resolver(), "", ""))
+
+
+def places(*, log: Log, user: User) -> dict[str, object]:
+    """What the addresses of PAGES are about; a place that does not exist yet is left out."""
+    decided = Entry.objects.filter(log=log).exclude(action=None).order_by("-id")
+    found: dict[str, Any] = {
+        "log": log.slug,
+        "decision": decided.first(),
+        "entry": Entry.objects.filter(log=log, action=None).order_by("-id").first(),
+        "agent": Agent.objects.filter(organisation=log.organisation).order_by("id").first(),
+        "agentkey": AgentKey.objects.filter(agent__organisation=log.organisation).first(),
+        "apikey": ApiKey.objects.filter(organisation=log.organisation).first(),
+        "erasure": ErasureRequest.objects.filter(log=log).first(),
+        "organisation": log.organisation,
+        "membership": Membership.objects.filter(organisation=log.organisation).order_by("id").first(),
+        "view": SavedView.objects.filter(owner=user).first(),
+        "export": Export.objects.filter(owner=user).first(),
+        "pack": EvidencePack.objects.filter(owner=user).first(),
+        "user": user,
+        "group": user.groups.model.objects.order_by("id").first(),
+    }
+    there = {name: getattr(value, "pk", value) for name, value in found.items() if value is not None}
+    newest = Checkpoint.objects.filter(log=log).order_by("-size").first()
+    decision = found["decision"]
+    return there | {"size": newest.size if newest else 0} | ({"seq": decision.seq} if decision else {})
+
+
+def addresses(found: dict[str, object], *names: str) -> list[str]:
+    """Addresses of all pages, or of the named ones, that can be looked at with these places."""
+    forms = [form for name in names or PAGES for form in PAGES[name]]
+    return [filled for form in forms if (filled := _filled(form, found))]
+
+
+def status_of(address: str) -> int:
+    return next((status for part, status in WRONG.items() if part in address), 200)
+
+
+def _filled(form: str, found: dict[str, object]) -> str:
+    try:
+        return form.format(**found)
+    except KeyError:
+        return ""

@@ -1,0 +1,89 @@
+"""Every page of the console in a real browser: accessible, quiet, narrow enough, light enough, inert.
+
+This is the share of `make test`: one load of each page with demo data, the first look with all rules, the
+second, dark and narrow, with the rules that colours and layout can break. `make console-sweep` looks at every
+page in both themes and both widths, in all states of data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ledger.models import Organisation
+from tests.console.furnished import XSS
+from tests.console.pages import FULLER_FOR_OPERATORS, SIGN_IN, addresses
+from tests.console.pseudo import untranslated
+from tests.console.sweep import NARROWEST, Look, axe, faults, settle, sideways, swept, violations
+from tests.console.test_browser import sign_in
+
+if TYPE_CHECKING:
+    from tests.console.browser import Browser
+    from tests.console.furnished import Furnished
+
+pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.a11y]
+
+
+def test_pages_are_accessible_quiet_narrow_light_and_inert(
+    browser: Browser, site: str, furnished: Furnished
+) -> None:
+    found = swept(browser, site, [SIGN_IN])
+    sign_in(browser, site, furnished.user.username)
+    found += swept(browser, site, addresses(furnished.places))
+    browser.call("Network.clearBrowserCookies")
+    sign_in(browser, site, furnished.operator.username)
+    found += swept(browser, site, addresses(furnished.places, *FULLER_FOR_OPERATORS))
+    assert not found, "\n".join(found)
+
+
+def test_the_sweep_sees_what_it_looks_for(browser: Browser, site: str, furnished: Furnished) -> None:
+    """A check that cannot fail shows nothing: each kind of fault, planted on a page."""
+    sign_in(browser, site, furnished.user.username)
+    browser.open(f"{site}/console/help/")
+    browser.run(f"{axe()}; document.querySelector('h1').style.color = '#bbb'")
+    assert [said for said in violations(browser) if said.startswith("color-contrast")]
+    browser.call(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="""addEventListener('load', () => {
+            window.__xss = 1;
+            console.error('planted');
+            document.body.insertAdjacentHTML('beforeend', '<p style="width: 50rem" id="wide">wide</p>');
+            document.getElementById('wide').style.width = '50rem';
+        })""",
+    )
+    said = " ".join(faults(browser, site, "/console/help/", [Look("light", 1280)]))
+    for part in ("planted", "scrolls sideways", "ran as a script", "Content Security Policy"):
+        assert part in said
+
+
+def test_another_language_leaves_no_english_and_no_page_wider(
+    browser: Browser, site: str, furnished: Furnished, pseudo: None
+) -> None:
+    """From right to left, every text a third longer."""
+    assert pseudo is None
+    data = [*written(furnished), furnished.user.username, "price.change", "export.create", "evidence.create"]
+    sign_in(browser, site, furnished.user.username)
+    found = []
+    for address in addresses(furnished.places):
+        browser.resize(1280, 900)
+        browser.open(site + address)
+        settle(browser)
+        assert browser.run("document.dir || document.body.dir || document.documentElement.dir") == "rtl", (
+            address
+        )
+        said = [] if is_form(address) else untranslated(browser, data)
+        found += [f"{address}\n    {fault}" for fault in (*said, *sideways(browser, NARROWEST))]
+    assert not found, "\n".join(found)
+
+
+def is_form(address: str) -> bool:
+    """Django's own forms name models and their fields as the models do, in English."""
+    of_ledger = address.startswith(("/console/ledger/decision/", "/console/ledger/entry/"))
+    return address.startswith(("/console/auth/", "/console/ledger/", "/console/password")) and not of_ledger
+
+
+def written(furnished: Furnished) -> list[str]:
+    """What people and agents named: stays as it is in every language."""
+    organisation = Organisation.objects.get(pk=furnished.log.organisation_id)
+    return [organisation.title, furnished.log.origin, "pricing-bot", "(test)", XSS]
