@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.console.desk import DECISIONS, decision, record
-from tests.console.test_browser import CONTRAST, OURS_TOO_SMALL, nameless, sign_in, wait_for
+from tests.console.sweep import violations
+from tests.console.test_browser import sign_in, wait_for
 
 if TYPE_CHECKING:
     from ledger.checkpointer import Checkpointer
@@ -49,7 +50,7 @@ def test_new_decisions_are_told_and_come_with_a_click(
     wait_for(browser, f"{NEW} === '2 new'")
     wait_for(browser, f"{SAID} === '2 new'")
     assert browser.run(ROWS) == 1
-    assert browser.run(CONTRAST) == browser.run(OURS_TOO_SMALL) == nameless(browser) == []
+    assert violations(browser) == []
 
     browser.run("document.querySelector('[data-live-rows] input[name=entry]')?.click()")
     browser.run(f"{PILL}.click()")

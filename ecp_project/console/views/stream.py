@@ -97,7 +97,7 @@ def _size(text: str) -> int:
 
 
 def _log(request: HttpRequest, given: dict[str, str]) -> LogState:
-    return log_state(request_viewer(request), given.get("log", ""))[0]
+    return log_state(request_viewer(request), given.get("log", ""))
 
 
 @_for_scripts
