@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,8 +27,8 @@ if _BASE.scheme not in {"http", "https"} or not _BASE.hostname or _BASE.path:
 _SECURE = _BASE.scheme == "https"
 # Another origin of the live feed; the session's cookie goes to every port of one host, and to no other host.
 ECP_STREAM_URL = env.text("ECP_STREAM_URL", "").rstrip("/")
-_STREAM = urlsplit(ECP_STREAM_URL or ECP_BASE_URL)
-if (_STREAM.scheme, _STREAM.hostname, _STREAM.path) != (_BASE.scheme, _BASE.hostname, ""):
+_HOST = re.escape(ECP_BASE_URL.removesuffix(f":{_BASE.port}"))
+if ECP_STREAM_URL and not re.fullmatch(rf"{_HOST}(:[0-9]{{1,5}})?", ECP_STREAM_URL):
     raise env.EnvError("ECP_STREAM_URL must have the scheme and host of ECP_BASE_URL, and no path")
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 ECP_COMMIT = env.text("ECP_COMMIT", "unknown")

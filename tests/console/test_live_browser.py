@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.sessions.models import Session
 
 from tests.console.desk import DECISIONS, decision, record
 from tests.console.sweep import violations
@@ -22,6 +23,7 @@ STATE = "document.querySelector('[data-live]').dataset.state"
 PILL = "document.querySelector('[data-live-pill]')"
 NEW = f"({PILL}.hidden ? '' : {PILL}.textContent)"
 ROWS = "document.querySelectorAll('[data-live-rows] tbody tr').length"
+QUICK = "{ const wait = setTimeout; window.setTimeout = (act, ms) => wait(act, ms / 20); }"
 SAID = "document.querySelector('[data-live-said]').textContent"
 
 
@@ -136,10 +138,7 @@ def test_two_failed_attempts_lead_to_polling(
 ) -> None:
     """Nothing serves a stream here; the web process says so."""
     assert entries
-    browser.call(
-        "Page.addScriptToEvaluateOnNewDocument",  # so that nobody waits ten seconds
-        source="{ const wait = setTimeout; window.setTimeout = (act, ms) => wait(act, ms / 20); }",
-    )
+    browser.call("Page.addScriptToEvaluateOnNewDocument", source=QUICK)
     sign_in(browser, site, people.ben.username)
     browser.open(f"{site}{DECISIONS}")
     wait_for(browser, f"{STATE} === 'polling'")
@@ -164,3 +163,14 @@ def test_without_scripts_there_is_no_promise_of_news(browser: Browser, console: 
     browser.scripts(on=True)
     assert browser.run("document.querySelector('[data-live]').offsetHeight") == 0
     assert browser.run(ROWS) == 1
+
+
+def test_page_whose_reader_has_signed_out_asks_no_more(
+    browser: Browser, site: str, people: People, entries: list[Any]
+) -> None:
+    assert entries
+    browser.call("Page.addScriptToEvaluateOnNewDocument", source=QUICK)
+    sign_in(browser, site, people.ben.username)
+    wait_for(browser, f"{STATE} === 'polling'")
+    Session.objects.all().delete()
+    wait_for(browser, "document.querySelector('[data-live]').hidden")

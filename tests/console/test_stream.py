@@ -16,7 +16,7 @@ from ecp_project.console.sse import Pace
 from ecp_project.console.stream import StreamApplication
 from ledger.models import Log, Membership
 from ledger.selectors.heads import HEADS_SQL
-from tests.console.desk import HOSTILE, decision, record, signed_in
+from tests.console.desk import HOSTILE, ROLES, decision, record, signed_in
 from tests.console.live import serving
 from tests.people import person
 
@@ -109,6 +109,17 @@ def test_another_organisation_s_log_is_one_that_does_not_exist(people: People, l
     with live.open(signed_in(people.eve), query={"log": "nowhere"}) as unknown:
         assert without_id(unknown.problem()) == without_id(found)
     assert (foreign.status, unknown.status) == (404, 404)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_hears_of_its_own_organisation_alone(people: People, live: Live, role: str) -> None:
+    for browser, status in (
+        (signed_in(person(f"{role}-here", people.acme, role)), 200),
+        (signed_in(person(f"{role}-there", people.other, role)), 404),
+    ):
+        with live.open(browser, query={"log": "acme"}) as told:
+            assert told.status == status
+        assert browser.get("/console/stream/poll/", {"log": "acme"}).status_code == status
 
 
 def test_people_without_a_membership_or_staff_mark_are_refused(people: People, live: Live) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tests.perf import machine, python_client, records, report, verify_speed
 from tests.perf.client import load, request
 from tests.perf.rig import PROCESSES, PROJECT, THREADS, Rig
+from tests.perf.watchers import watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 RESULTS = PROJECT / "tests" / "perf" / "results" / "bench.json"
 DOCUMENT = PROJECT / "docs" / "BENCHMARKS.md"
 CLIENTS, BATCH_CLIENTS = 32, 8
+STREAMS, LIVE_TURN_S = 200, 3.0  # a turn in which every view hears of growth more than once
 LINES = records.LINES
 LAG_PATIENCE_S = 120
 
@@ -105,6 +107,32 @@ def batches(rig: Rig, plan: Plan) -> dict[str, Any]:
         "clients": BATCH_CLIENTS, "lines": LINES,
         "per_second": {name: spread(values) for name, values in rates.items()},
         "private_of_public": median(one / other for one, other in pairs),
+    }  # fmt: skip
+
+
+def live(rig: Rig, plan: Plan) -> dict[str, Any]:
+    """Single POSTs while nobody watches and while live views are open, in turns; who begins changes."""
+    rates: dict[str, list[float]] = {"alone": [], "watched": []}
+    heard = 0
+    for number in range(plan.rounds):
+        for name in sorted(rates, reverse=number % 2 == 1):
+            settle(rig)
+            make = partial(records.single, rig.key)
+            with watching(rig.stream_port, rig.cookie, STREAMS if name == "watched" else 0) as told:
+                result = load(rig.port, make, clients=CLIENTS, seconds=max(plan.turn_s, LIVE_TURN_S)).expect(
+                    201
+                )
+            rates[name].append(result.rate)
+            if name == "watched":
+                heard += told.grown
+                if told.streams < STREAMS:
+                    raise RuntimeError(f"only {told.streams} of {STREAMS} streams heard that the log grew")
+        say(f"  round {number + 1}: " + ", ".join(f"{name} {rates[name][-1]:,.0f}/s" for name in rates))
+    pairs = zip(rates["watched"], rates["alone"], strict=True)
+    return {
+        "clients": CLIENTS, "streams": STREAMS, "events": heard,
+        "per_second": {name: spread(values) for name, values in rates.items()},
+        "of_alone": median(one / other for one, other in pairs),
     }  # fmt: skip
 
 
@@ -221,6 +249,8 @@ def measured(plan: Plan) -> dict[str, Any]:
         figures["sustained"] = sustained(rig, plan)
         say(f"Batches without and with a private context, {plan.rounds} rounds")
         figures["batch"] = batches(rig, plan)
+        say(f"{STREAMS} live views, {plan.rounds} rounds")
+        figures["live"] = live(rig, plan)
         say(f"The Python client, {python_client.THREADS} threads, {plan.rounds} rounds")
         figures["client"] = client(rig, plan)
         growth.append(cost_at(rig, plan, large))

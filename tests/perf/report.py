@@ -39,6 +39,8 @@ def bars(figures: dict[str, Any]) -> list[Bar]:
         Bar("Single POST against the naive chain", ">= 2.5 x", f"{single['times_naive']:.2f} x",
             single["times_naive"] >= 2.5),
         Bar(f"Single POST, p95 at {single['clients']} clients", "< 100 ms", f"{p95:.0f} ms", p95 < 100),
+        Bar(f"Single POST with {figures['live']['streams']} live views open, against none", ">= 0.90 x",
+            f"{figures['live']['of_alone']:.2f} x", figures["live"]["of_alone"] >= 0.9),
         Bar("`record()` of the Python client in the agent's thread, p50", "<= 50 us", f"{record_us:.0f} us",
             record_us <= 50),
         Bar("Verification per core, with orjson", ">= 80,000/s", f"{with_orjson:,.0f}/s",
@@ -79,6 +81,12 @@ def document(figures: dict[str, Any]) -> str:
         ),
         "batch_clients": batch["clients"],
         "batch_rows": "\n".join(f"| {name} | {_range(rate)} |" for name, rate in batch["per_second"].items()),
+        "live_clients": figures["live"]["clients"],
+        "live_streams": figures["live"]["streams"],
+        "live_events": figures["live"]["events"],
+        "live_rows": "\n".join(
+            f"| {name} | {_range(rate)} |" for name, rate in figures["live"]["per_second"].items()
+        ),
         "client_calls": figures["client"]["calls"],
         "client_threads": figures["client"]["threads"],
         "client_p50": _range(figures["client"]["p50_us"]),

@@ -1,4 +1,4 @@
-"""An installation to measure: the web, checkpointer and worker processes of `make run` on durable servers."""
+"""An installation to measure: the processes of `make run` on durable servers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,28 @@ CREATE TABLE bench.entry (
 INSERT INTO bench.head VALUES (1, '');
 RESET ROLE;
 """
+# A person who may look at the log, and the cookie of her session.
+SIGN_IN = """
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, BACKEND_SESSION_KEY, get_user_model
+from django.contrib.sessions.backends.db import SessionStore
+from ledger.models import Membership, Organisation
+user = get_user_model().objects.create_user("watcher", is_staff=True)
+Membership.objects.create(user=user, organisation=Organisation.objects.get(slug="bench"), role="viewer")
+session = SessionStore()
+session[SESSION_KEY] = str(user.pk)
+session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+session.create()
+print("sessionid=" + session.session_key)
+"""
 STEPS = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1]), int(other.getsockname()[1])
 
 
 class Rig:
@@ -48,9 +69,8 @@ class Rig:
         self.home = Path(os.environ["ECP_HOME"])
         self.urls: dict[str, str] = json.loads((self.home / "state" / "servers.json").read_text("utf-8"))
         self.key = ""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.cookie = ""
+        self.port, self.stream_port = _free_ports()
         self._children: list[subprocess.Popen[bytes]] = []
         self.database: psycopg.Connection[Any]
 
@@ -99,7 +119,8 @@ class Rig:
         return os.environ | {
             "DJANGO_SETTINGS_MODULE": SETTINGS, "ECP_ENV": "dev", "ECP_PORT": str(self.port),
             "ECP_WEB_PROCESSES": str(PROCESSES), "ECP_WEB_THREADS": str(THREADS),
-            "ECP_METRICS_PORT": "0", "ECP_WEB_MAX_REQUESTS": "0",
+            "ECP_METRICS_PORT": "0", "ECP_WEB_MAX_REQUESTS": "0", "ECP_RATE_STREAM": "1000",
+            "ECP_STREAM_BIND": f"127.0.0.1:{self.stream_port}",
         } | more  # fmt: skip
 
     def manage(self, *arguments: str) -> str:
@@ -118,6 +139,7 @@ class Rig:
         self.manage("agent_create", "load-bot", "--org", "bench")
         issued = self.manage("apikey_create", "--org", "bench", "--agent", "load-bot", "--json")
         self.key = json.loads(issued)["key"]
+        self.cookie = self.manage("shell", "--no-imports", "-v", "0", "-c", SIGN_IN).strip()
         self.database = psycopg.connect(self.urls["DATABASE_URL_MIGRATOR"], autocommit=True)
         self.database.execute(BASELINE_SQL)
 
@@ -135,6 +157,7 @@ class Rig:
         plain = self._environment()
         self._child("web", [python, "-m", "gunicorn", "ecp_project.wsgi:application",
                             "--config", "python:ecp_project.gunicorn_conf"], web)  # fmt: skip
+        self._child("stream", [python, "manage.py", "console_stream"], plain)
         self._child("checkpointer", [python, "manage.py", "ledger_checkpointer"], checkpointer)
         self._child("worker", [*celery, "worker", "-Q", "polls,default", "-c", "2",
                                "--prefetch-multiplier", "1", "--loglevel", "WARNING"], plain)  # fmt: skip

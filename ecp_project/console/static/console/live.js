@@ -93,6 +93,10 @@
                 const answer = await fetch(address(poll, { after: known }), {
                     cache: "no-store", headers: tag ? { "If-None-Match": tag } : {},
                 });
+                if (answer.status === 401) {  // signed out: the next click says so
+                    root.hidden = true;
+                    return;
+                }
                 if (answer.status === 200) {
                     tag = answer.headers.get("ETag");
                     hear((await answer.json()).size);
