@@ -37,7 +37,7 @@ from ledger.models import (
     Organisation,
     Role,
 )
-from ledger.recordpage import NoteForm, kinds_for, private_parts, public_path, told
+from ledger.recordpage import NoteForm, kinds_for, public_path, told
 from ledger.selectors.entries import OrgScope
 from ledger.selectors.facets import facet_names, facets_of
 from ledger.selectors.integrity import entry_verdict, verdict_document
@@ -224,16 +224,13 @@ class EntriesAdmin(ReadOnlyAdmin):
             before=None if before is None else _id_or_404(before),
         )
         entry, organisation_id = record.entry, record.entry.log.organisation_id
-        may_open = viewer.may_open(organisation_id)
         form.kinds = kinds_for(viewer.roles[organisation_id])
         context = self.admin_site.each_context(request) | {
             "title": record.what,
             "opts": self.opts,
             "list_title": self.title,
             "record": record,
-            "may_open": may_open,
             "may_export": viewer.may_export(organisation_id),
-            "parts": private_parts(record) if may_open else [],
             "timeline": told(record),
             "verdict": entry_verdict(entry) if request.GET.get("verify") else None,
             "leaf_hash": bytes(entry.leaf_hash).hex(),
@@ -348,6 +345,8 @@ class ErasureRequestAdmin(ConsoleModelAdmin):
 
     @admin.display(description=_("State"))
     def state(self, row: ErasureRequest) -> str:
+        if row.withdrawn_at:
+            return str(_("withdrawn"))
         if row.run:
             return str(_("erased"))
         if row.approved_at:
@@ -356,7 +355,7 @@ class ErasureRequestAdmin(ConsoleModelAdmin):
 
     @admin.action(description=_("Approve selected erasures; they cannot be undone"), permissions=["approve"])
     def approve(self, request: HttpRequest, rows: QuerySet[ErasureRequest]) -> None:
-        own = rows.filter(log__organisation_id__in=self.managed(request), approved_by="")
+        own = rows.filter(log__organisation_id__in=self.managed(request), approved_by="", withdrawn_by="")
         for row in own.select_related("log__organisation"):
             actor = self.actor(request, row.log.organisation)
             try:

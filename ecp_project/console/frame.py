@@ -10,7 +10,7 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.kernel.panels import registry
-from ledger.models import Checkpoint, Log
+from ledger.models import Checkpoint, Log, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,6 +52,11 @@ PROVE = (
     ("evidence/", _("Evidence"), ""),
     ("exports/", _("Exports"), ""),
 )
+# Pages that not every role may open (SECURITY section 2).
+ONLY_FOR = {
+    "data-subjects/": frozenset({Role.AUDITOR, Role.OPERATOR, Role.ADMIN}),
+    "context-policy/": frozenset({Role.VIEWER, Role.AUDITOR, Role.OPERATOR, Role.ADMIN}),
+}
 ADVICE_KEYS = {"friction/": "f", "polls/": "p", "firewall/": "z", "consortium/": "c"}
 
 
@@ -67,7 +72,9 @@ def navigation(
     seen = {
         model["admin_url"]: model["name"] for app in apps for model in app["models"] if model["admin_url"]
     }
+    own = set(roles)
     hidden = set(managed) - seen.keys()
+    hidden |= {home + below for below, readers in ONLY_FOR.items() if not own & readers}
 
     def there(rows: Iterable[tuple[str, StrOrPromise, str]]) -> Iterator[Place]:
         for below, title, key in rows:
@@ -75,7 +82,6 @@ def navigation(
             if url not in hidden and (url in seen or _has_page(url)):
                 yield Place(url, title, key, is_current=url == path if not below else path.startswith(url))
 
-    own = set(roles)
     advice = [
         (page.path, str(page.title), ADVICE_KEYS.get(page.path, ""))
         for page in registry.pages()
