@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from ledger.models import Role
 from ledger.recordpage import record_url
 from ledger.selectors.console import log_state
 from ledger.selectors.policies import policy_change
+from ledger.selectors.records import value_in_words
 from ledger.services.policies import policies_chosen, record_preview
 
 if TYPE_CHECKING:
@@ -113,13 +113,9 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def _row(field: Field) -> Row:
-    shown = "" if field.form in {"name", "sealed", "dropped"} else _readable(field.shown)
+    shown = "" if field.form in {"name", "sealed", "dropped"} else value_in_words(field.shown)
     state = _("sealed") if field.is_sealed else _("not stored") if field.form == "dropped" else _("public")
     return Row(field.name, FORMS[field.form], shown, state)
-
-
-def _readable(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _rules(chosen: Chosen) -> Iterator[tuple[str, str]]:
