@@ -45,4 +45,9 @@ class Migration(migrations.Migration):
             model_name='erasurerequest',
             constraint=models.UniqueConstraint(condition=models.Q(('run__isnull', True), ('withdrawn_at__isnull', True)), fields=('log', 'handle_mac'), name='erasurerequest_subject_once'),
         ),
+        # Without the column a withdrawn request would look approved, and the next run would carry it out.
+        migrations.RunSQL(
+            migrations.RunSQL.noop,
+            reverse_sql="DELETE FROM ledger_erasurerequest WHERE withdrawn_at IS NOT NULL",
+        ),
     ]
