@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 
@@ -55,6 +56,11 @@ def person(name: str, organisation: Organisation, role: str) -> User:
     user = get_user_model().objects.create_user(name, password=f"{name} walks the dog at noon", is_staff=True)
     Membership.objects.create(user=user, organisation=organisation, role=role)
     return user
+
+
+def staff_actor(number: int) -> str:
+    """Somebody on staff as the log names people; equal numbers are the same person."""
+    return f"staff:{UUID(int=number)}"
 
 
 def make_people() -> People:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from ecp_project.console.stops import stop_of
 from ecp_project.kernel.panels import registry
 from ledger.changelist import LAST_LOG, PAGE_LOG, PAGE_LOGS, PAGE_ORGANISATION, request_viewer
-from ledger.models import Checkpoint, Log
+from ledger.models import Checkpoint, Log, Role
 from ledger.selectors.console import chosen_log
 
 if TYPE_CHECKING:
@@ -66,10 +66,18 @@ FOLLOWING = (
     "ledger/decision/",
     "ledger/entry/",
     "ledger/staffaction/",
+    "data-subjects/",
+    "context-policy/",
+    "reveal/",
     "integrity/",
     "integrity/consistency/",
 )
 KEPT = ("q", "since", "until")
+# Pages that not every role may open (SECURITY section 2).
+ONLY_FOR = {
+    "data-subjects/": frozenset({Role.AUDITOR, Role.OPERATOR, Role.ADMIN}),
+    "context-policy/": frozenset({Role.VIEWER, Role.AUDITOR, Role.OPERATOR, Role.ADMIN}),
+}
 ADVICE_KEYS = {"friction/": "f", "polls/": "p", "firewall/": "z", "consortium/": "c"}
 
 
@@ -85,7 +93,9 @@ def navigation(
     seen = {
         model["admin_url"]: model["name"] for app in apps for model in app["models"] if model["admin_url"]
     }
+    own = set(roles)
     hidden = set(managed) - seen.keys()
+    hidden |= {home + below for below, readers in ONLY_FOR.items() if not own & readers}
 
     def there(rows: Iterable[tuple[str, StrOrPromise, str]]) -> Iterator[Place]:
         for below, title, key in rows:
@@ -93,7 +103,6 @@ def navigation(
             if url not in hidden and (url in seen or _has_page(url)):
                 yield Place(url, title, key, is_current=url == path if not below else path.startswith(url))
 
-    own = set(roles)
     advice = [
         (page.path, str(page.title), ADVICE_KEYS.get(page.path, ""))
         for page in registry.pages()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -161,3 +162,74 @@ class EvidencePack(HandOver):
     class Meta(HandOver.Meta):
         constraints = [models.CheckConstraint(condition=Q(state__in=State.values), name="pack_state")]
         indexes = [models.Index(fields=["organisation", "-created_at"], name="pack_newest")]
+
+
+REVEAL_LASTS = timedelta(hours=8)
+
+
+class EndedBy(models.TextChoices):
+    PERSON = "person", _("the person")
+    SIGN_OUT = "sign_out", _("sign-out")
+    TIME = "time", _("time")
+
+
+class RevealSession(models.Model):
+    """The working session in which a person may read private values, with its one reason (CONSOLE section 2).
+
+    It belongs to one sign-in: in another browser the reason is asked for again. Its beginning and its end are
+    on the log; the end is recorded later where the log takes nothing at that moment.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    actor = models.CharField(max_length=128)  # the person's pseudonym on the log
+    sign_in = models.CharField(max_length=64)  # SHA-256 of the key of the web session
+    reason = models.CharField(max_length=1000)
+    began_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_by = models.CharField(max_length=8, choices=EndedBy, blank=True)
+    records = models.IntegerField(default=0)
+    digest = models.CharField(max_length=64, blank=True)  # SHA-256 of the list of records
+    recorded_at = models.DateTimeField(null=True, blank=True)  # when the log took the end
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organisation", "sign_in"],
+                condition=Q(ended_at__isnull=True),
+                name="revealsession_one_open",
+            ),
+            models.CheckConstraint(
+                condition=Q(ends_at__gt=models.F("began_at"))
+                & Q(ends_at__lte=models.F("began_at") + REVEAL_LASTS),
+                name="revealsession_eight_hours",
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True, ended_by="", recorded_at__isnull=True)
+                | Q(ended_at__isnull=False, ended_by__in=EndedBy.values, digest__regex="^[0-9a-f]{64}$"),
+                name="revealsession_end",
+            ),
+        ]
+        indexes = [models.Index(fields=["organisation", "-began_at"], name="revealsession_newest")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Reveal(models.Model):
+    """A record whose private values were shown in a working session; once for each."""
+
+    session = models.ForeignKey(RevealSession, on_delete=models.PROTECT, related_name="reveals")
+    entry_id = models.BigIntegerField()  # no key to a table that the ledger guards
+    uid = models.UUIDField()
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["session", "entry_id"], name="reveal_once")]
+
+    def __str__(self) -> str:
+        return f"{self.session_id}: {self.uid}"

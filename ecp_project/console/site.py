@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from ecp_project import __version__
 from ecp_project.console.frame import frame_of, navigation, remember_log
+from ecp_project.console.models import EndedBy
+from ecp_project.console.reveal import reveal_end_own, sign_in_of
 from ecp_project.console.saved_views import default_address
 from ecp_project.console.views import integrity, publication, saved_views, search, stream
 from ecp_project.kernel.clock import utc_now
@@ -77,7 +79,7 @@ class ConsoleSite(AdminSite):
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         # These views need the registered models, and those need this site.
-        from ecp_project.console.urls import hand_over_urls  # noqa: PLC0415 - as above
+        from ecp_project.console.urls import hand_over_urls, people_urls  # noqa: PLC0415 - as above
         from ecp_project.console.views import (  # noqa: PLC0415 - as above
             analytics,
             contributed,
@@ -90,6 +92,7 @@ class ConsoleSite(AdminSite):
             path("panel/<str:key>/", self.admin_view(contributed.panel), name="panel"),
             path("reviews/", self.admin_view(reviews.page), name="reviews"),
             *hand_over_urls(self),
+            *people_urls(self),
             path("analytics/", self.admin_view(analytics.page), name="analytics"),
             path("help/", self.admin_view(help.page), name="help"),
             path("search/", self.admin_view(search.look_up), name="search"),
@@ -115,6 +118,14 @@ class ConsoleSite(AdminSite):
         # Before the admin's own: an app's page may stand where the list of its models would.
         apps = [path("<contributed:contributed>", self.admin_view(contributed.page), name="contributed")]
         return [*own, *apps, *super().get_urls()]
+
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Whoever signs out reads no private values any more."""
+        user: Any = request.user
+        if request.method == "POST" and user.is_authenticated:
+            sign_in = sign_in_of(request.session.session_key)
+            reveal_end_own(person=user, sign_in=sign_in, ended_by=EndedBy.SIGN_OUT, now=utc_now())
+        return super().logout(request, extra_context)
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django's signature
         @wraps(view)

@@ -10,6 +10,7 @@ from ecp_project.celery import app
 from ecp_project.console.evidence import evidence_step
 from ecp_project.console.export import export_step
 from ecp_project.console.handover import sweep
+from ecp_project.console.reveal import reveal_sweep
 from ecp_project.console.rollups import keep_up
 from ecp_project.kernel.clock import utc_now
 from ledger.models import Log
@@ -35,6 +36,11 @@ app.conf.beat_schedule.update({
         "schedule": 3_600.0,
         "options": {"expires": 1_800},
     },
+    "console.reveal_sweep": {
+        "task": "console.reveal_sweep",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
 })  # fmt: skip
 STEP_S = 30.0  # after this long no further step is begun
 
@@ -56,6 +62,11 @@ def step_evidence() -> None:
 @shared_task(name="console.files_sweep")
 def sweep_files() -> None:
     sweep(now=utc_now())
+
+
+@shared_task(name="console.reveal_sweep")
+def sweep_reveals() -> None:
+    reveal_sweep(now=utc_now())
 
 
 @shared_task(name="console.rollup")

@@ -1,6 +1,7 @@
-"""Addresses beside the admin's own: the dashboard API, and what leaves the console.
+"""Addresses beside the admin's own: the dashboard API, what leaves the console, and private values.
 
-A list is exported by POST on its own address; files, packs and print sheets have addresses of theirs.
+A list is exported by POST on its own address; files, packs and print sheets have addresses of theirs. Record
+pages are the ledger's, with the private values that a working session has opened put in by the console.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.urls import path
 
 from ecp_project.console.dashboard_api import DashboardChart, DashboardSummary
-from ecp_project.console.views import evidence, exports, selected
+from ecp_project.console.views import context_policy, data_subjects, evidence, exports, reveal, selected
 from ecp_project.console.views.sheet import sheet
 from ledger.models import Decision, Entry
 
@@ -51,6 +52,33 @@ def hand_over_urls(site: AdminSite) -> list[Any]:
         ),
         path("evidence/", view(evidence.evidence_page), name="console_evidence"),
         path("evidence/<uuid:id_>/file/", view(evidence.evidence_file), name="console_evidence_file"),
+    ]
+
+
+def people_urls(site: AdminSite) -> list[Any]:
+    """Private values, the people they are about, and what the policy lets everybody see."""
+    view = site.admin_view
+    records = []
+    for name, model in LISTS.items():
+        entries = site.get_model_admin(model)
+        for part, page in (("change", entries.change_view), ("annotate", entries.annotate_view)):  # type: ignore[attr-defined]  # the ledger's own class
+            records.append(
+                path(
+                    f"ledger/{name}/<path:object_id>/{part}/",
+                    view(partial(reveal.record_page, page=page)),
+                    name=f"ledger_{name}_{part}",
+                )
+            )
+    return [
+        *records,
+        path("reveal/", view(reveal.sessions), name="reveal"),
+        path("reveal/end/", view(reveal.end), name="reveal_end"),
+        path("reveal/<uuid:session_id>/list/", view(reveal.records), name="reveal_list"),
+        path("data-subjects/", view(data_subjects.page), name="data_subjects"),
+        path("data-subjects/pack/", view(data_subjects.pack), name="data_subject_pack"),
+        path("data-subjects/erasures/", view(data_subjects.propose), name="erasure_propose"),
+        path("data-subjects/erasures/<int:pk>/", view(data_subjects.decide), name="erasure_decide"),
+        path("context-policy/", view(context_policy.page), name="context_policy"),
     ]
 
 

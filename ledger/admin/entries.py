@@ -25,7 +25,7 @@ from ledger.changelist import PAGE_LOG, PAGE_LOGS, ReadOnlyAdmin, request_viewer
 from ledger.keys import verifiers
 from ledger.listpage import address, facets_context, list_context, parameters_of, with_fields
 from ledger.models import Decision, Entry, StaffAction
-from ledger.recordpage import NoteForm, kinds_for, private_parts, public_path, told
+from ledger.recordpage import NoteForm, kinds_for, public_path, told
 from ledger.selectors.entries import OrgScope
 from ledger.selectors.facets import facet_names, facets_of
 from ledger.selectors.integrity import entry_verdict, verdict_document
@@ -222,16 +222,13 @@ class EntriesAdmin(ReadOnlyAdmin):
         )
         entry, organisation_id = record.entry, record.entry.log.organisation_id
         request.META[PAGE_LOG] = entry.log.slug
-        may_open = viewer.may_open(organisation_id)
         form.kinds = kinds_for(viewer.roles[organisation_id])
         context = self.admin_site.each_context(request) | {
             "title": record.what if record.entry.action else gettext(record.what),
             "opts": self.opts,
             "list_title": self.title,
             "record": record,
-            "may_open": may_open,
             "may_export": viewer.may_export(organisation_id),
-            "parts": private_parts(record) if may_open else [],
             "timeline": told(record),
             "verdict": entry_verdict(entry) if request.GET.get("verify") else None,
             "leaf_hash": bytes(entry.leaf_hash).hex(),

@@ -78,6 +78,8 @@ class ErasureRequestAdmin(ConsoleModelAdmin):
 
     @admin.display(description=_("State"))
     def state(self, row: ErasureRequest) -> str:
+        if row.withdrawn_at:
+            return str(_("withdrawn"))
         if row.run:
             return str(_("erased"))
         if row.approved_at:
@@ -86,7 +88,7 @@ class ErasureRequestAdmin(ConsoleModelAdmin):
 
     @admin.action(description=_("Approve selected erasures; they cannot be undone"), permissions=["approve"])
     def approve(self, request: HttpRequest, rows: QuerySet[ErasureRequest]) -> None:
-        own = rows.filter(log__organisation_id__in=self.managed(request), approved_by="")
+        own = rows.filter(log__organisation_id__in=self.managed(request), approved_by="", withdrawn_by="")
         for row in own.select_related("log__organisation"):
             actor = self.actor(request, row.log.organisation)
             try:

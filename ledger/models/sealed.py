@@ -91,18 +91,24 @@ class ErasureBasis(models.TextChoices):
     LESSON_WITHDRAWN = "lesson_withdrawn", "Lesson withdrawn"
 
 
+_WAITING = models.Q(run__isnull=True, withdrawn_at__isnull=True)
+
+
 class ErasureRequest(models.Model):
-    """A request to erase one decision or one data subject; a second person approves it."""
+    """A request to erase one decision or one data subject; another person approves it, or it is withdrawn."""
 
     log = models.ForeignKey(Log, on_delete=models.PROTECT, related_name="erasure_requests")
     uid = models.UUIDField(null=True, blank=True)
     handle_mac = models.BinaryField(max_length=32, null=True, blank=True)
     basis = models.CharField(max_length=32, choices=ErasureBasis)
+    reason = models.CharField(max_length=1000, blank=True)
     requested_by = models.CharField(max_length=128)
     requested_at = models.DateTimeField()
     approved_by = models.CharField(max_length=128, blank=True)
     approved_at = models.DateTimeField(null=True, blank=True)
     run = models.UUIDField(null=True, blank=True)
+    withdrawn_by = models.CharField(max_length=128, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         default_permissions = ("view",)
@@ -114,6 +120,26 @@ class ErasureRequest(models.Model):
             models.CheckConstraint(
                 condition=models.Q(approved_by="") | ~models.Q(approved_by=models.F("requested_by")),
                 name="erasurerequest_two_persons",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(approved_by="", approved_at__isnull=True)
+                | (~models.Q(approved_by="") & models.Q(approved_at__isnull=False)),
+                name="erasurerequest_approval",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(withdrawn_by="", withdrawn_at__isnull=True)
+                | (~models.Q(withdrawn_by="") & models.Q(withdrawn_at__isnull=False, run__isnull=True)),
+                name="erasurerequest_withdrawal",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(run__isnull=True) | ~models.Q(approved_by=""),
+                name="erasurerequest_run_approved",
+            ),
+            models.UniqueConstraint(
+                fields=["log", "uid"], condition=_WAITING, name="erasurerequest_decision_once"
+            ),
+            models.UniqueConstraint(
+                fields=["log", "handle_mac"], condition=_WAITING, name="erasurerequest_subject_once"
             ),
         ]
 

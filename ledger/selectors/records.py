@@ -149,8 +149,8 @@ def record_of(
         stmt_digest=stmt_digest(parsed.stmt_raw) if parsed else "",
         prev=parsed.prev.hex() if parsed else "",
         text=_text(stmt),
-        summary=[(name, _value(value)) for name, value in stmt.get("context_summary", {}).items()],
-        members=[(name, _value(value)) for name, value in stmt.items() if name not in _PLACED]
+        summary=[(name, value_in_words(value)) for name, value in stmt.get("context_summary", {}).items()],
+        members=[(name, value_in_words(value)) for name, value in stmt.items() if name not in _PLACED]
         if entry.kind != DECISION
         else [],
         alternatives=[(other["option"], other["reason"]) for other in stmt.get("alternatives", [])],
@@ -275,7 +275,7 @@ def _text(stmt: Mapping[str, Any]) -> str:
     return next((stmt[name] for name in ("explanation", "text", "reason") if name in stmt), "")
 
 
-def _value(value: Any) -> str:
+def value_in_words(value: Any) -> str:
     """A member for people: what is sealed is called sealed, sizes are spelt out."""
     if value == {"sealed": True}:
         return "sealed"

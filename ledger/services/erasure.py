@@ -5,16 +5,17 @@ Requests by one person, approval by another, one transaction (LEDGER section 14)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from ecp_project.kernel.errors import PermissionDenied
+from ecp_project.kernel.errors import Conflict, PermissionDenied
 from ecp_project.kernel.ids import new_uuid7
 from ledger.core.statement import build_erasure
 from ledger.models import ErasureRequest, Log, SealedPart, SubjectKey, Submission
 from ledger.services.ledger import Receipt, TransparencyLedger, lock_head
 from ledger.services.sealing import forget_keys, handle_mac
+from ledger.services.staff import staff_act
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -26,26 +27,82 @@ if TYPE_CHECKING:
 PARTS_PER_ENTRY = 256
 
 
-def erasure_request(*, log: Log, uid: UUID, basis: str, requested_by: str, now: datetime) -> ErasureRequest:
-    """Keep a request until another person approves it; asking twice keeps the first."""
+def erasure_request(
+    *,
+    log: Log,
+    basis: str,
+    requested_by: str,
+    now: datetime,
+    uid: UUID | None = None,
+    handle: str | None = None,
+    reason: str = "",
+) -> ErasureRequest:
+    """Keep a request until another person approves it; asking twice keeps the first.
+
+    About one decision, or about a data subject by the handle, of which only the MAC is stored.
+    """
+    target: dict[str, Any] = {"uid": uid}
+    if handle is not None:
+        target = {"handle_mac": handle_mac(log.organisation.slug, handle, now)}
     with transaction.atomic():
         lock_head(log)  # two at once would both find none
-        found = ErasureRequest.objects.filter(log=log, uid=uid, run__isnull=True).first()
-        return found or ErasureRequest.objects.create(
-            log=log, uid=uid, basis=basis, requested_by=requested_by, requested_at=now
+        waiting = ErasureRequest.objects.filter(log=log, run__isnull=True, withdrawn_at__isnull=True)
+        found = waiting.filter(**target).first()
+        if found is not None:
+            return found
+        request = ErasureRequest.objects.create(
+            log=log, basis=basis, reason=reason, requested_by=requested_by, requested_at=now, **target
         )
+        _act(request, "propose", by=requested_by, reason=reason, now=now)
+    return request
 
 
 def erasure_approve(*, request: ErasureRequest, approved_by: str, now: datetime) -> ErasureRequest:
-    if approved_by == request.requested_by:
-        raise PermissionDenied(
-            "role_missing", "another person than the one who asked must approve an erasure"
-        )
-    # Whoever approves first is the one who did.
-    waiting = ErasureRequest.objects.filter(pk=request.pk, approved_by="")
-    waiting.update(approved_by=approved_by, approved_at=now)
+    """A second person agrees; the next run carries it out. Whoever approves first is the one who did."""
+    with transaction.atomic():
+        lock_head(request.log)  # the run locks in this order too
+        row = ErasureRequest.objects.select_for_update().get(pk=request.pk)
+        if approved_by == row.requested_by:
+            raise PermissionDenied(
+                "role_missing", "another person than the one who asked must approve an erasure"
+            )
+        if row.withdrawn_by:
+            raise Conflict("erasure_state", "this erasure was withdrawn")
+        if not row.approved_by:
+            row.approved_by, row.approved_at = approved_by, now
+            row.save(update_fields=["approved_by", "approved_at"])
+            _act(row, "approve", by=approved_by, reason="", now=now)
     request.refresh_from_db()
     return request
+
+
+def erasure_withdraw(*, request: ErasureRequest, withdrawn_by: str, now: datetime) -> ErasureRequest:
+    """Take a request back that no run has carried out, approved or not. What is erased stays erased."""
+    with transaction.atomic():
+        lock_head(request.log)  # the run locks in this order too
+        row = ErasureRequest.objects.select_for_update().get(pk=request.pk)
+        if row.run is not None:
+            raise Conflict("erasure_state", "this erasure has been carried out")
+        if not row.withdrawn_by:
+            row.withdrawn_by, row.withdrawn_at = withdrawn_by, now
+            row.save(update_fields=["withdrawn_by", "withdrawn_at"])
+            _act(row, "withdraw", by=withdrawn_by, reason="", now=now)
+    request.refresh_from_db()
+    return request
+
+
+def _act(request: ErasureRequest, verb: str, *, by: str, reason: str, now: datetime) -> None:
+    """One `ecp.staff/1`. That of a decision joins its timeline; that of a person names nobody."""
+    log = Log.objects.select_related("organisation").get(pk=request.log_id)
+    staff_act(
+        organisation=log.organisation,
+        actor=by,
+        action=f"erasure.{verb}",
+        object_=f"decision:{request.uid}" if request.uid else f"erasure:{request.pk}",
+        now=now,
+        reason=reason or None,
+        detail={"basis": str(request.basis), "log": log.slug, "request": request.pk},
+    )
 
 
 def erase_subject(*, log: Log, handle: str, basis: str, actor: str, now: datetime) -> list[Receipt]:

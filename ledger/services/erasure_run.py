@@ -31,7 +31,9 @@ def erasure_run(*, now: datetime) -> list[Receipt]:
     A log that takes no entries keeps its requests for the next run, and nothing of theirs is deleted; its
     `Unavailable` is raised once the other logs are done.
     """
-    waiting = ErasureRequest.objects.filter(run__isnull=True).exclude(approved_by="")
+    waiting = ErasureRequest.objects.filter(run__isnull=True, withdrawn_at__isnull=True).exclude(
+        approved_by=""
+    )
     receipts: list[Receipt] = []
     refused: Unavailable | None = None
     ordered = waiting.order_by("log_id", "basis")
@@ -50,7 +52,8 @@ def _erase_together(log: Log, basis: str, ids: Iterable[int], now: datetime) -> 
     """One transaction for requests of one log and basis; a second run at the same time finds none left."""
     with transaction.atomic():
         lock_head(log)
-        requests = list(ErasureRequest.objects.select_for_update().filter(pk__in=ids, run__isnull=True))
+        rows = ErasureRequest.objects.filter(pk__in=ids, run__isnull=True, withdrawn_at__isnull=True)
+        requests = list(rows.select_for_update())
         if not requests:
             return []
         macs = [bytes(request.handle_mac) for request in requests if request.handle_mac is not None]

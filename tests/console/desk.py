@@ -9,6 +9,7 @@ from django.test import Client
 
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.ids import new_uuid7
+from ledger.core.entry import parse_entry
 from ledger.models import Entry
 from ledger.services.ingest import ingest
 from ledger.services.projections import project_search
@@ -35,6 +36,23 @@ def shown(user: Any, path: str, **query: Any) -> str:
     assert answer.status_code == 200, (answer.status_code, answer.content[:500])
     text: str = answer.content.decode()
     return text
+
+
+REASON = "A customer asked what we know."
+
+
+def revealing(user: Any, log: Log, reason: str = REASON) -> Client:
+    """A browser in which the person has said why private values are needed."""
+    browser = signed_in(user)
+    answer = browser.post("/console/reveal/", {"log": log.slug, "reason": reason})
+    assert answer.status_code == 302, answer.content[:500]
+    return browser
+
+
+def staff_acts(log: Log) -> list[dict[str, Any]]:
+    """Statements of what staff did, in the order of the log."""
+    rows = Entry.objects.filter(log=log, kind="ecp.staff/1").order_by("seq")
+    return [parse_entry(bytes(row.entry)).stmt for row in rows]
 
 
 def decision(

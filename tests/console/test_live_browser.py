@@ -8,7 +8,7 @@ import pytest
 from django.contrib.sessions.models import Session
 
 from tests.console.desk import DECISIONS, decision, record
-from tests.console.sweep import violations
+from tests.console.sweep import axe, violations
 from tests.console.test_browser import sign_in, wait_for
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def test_new_decisions_are_told_and_come_with_a_click(
     wait_for(browser, f"{NEW} === '2 new'")
     wait_for(browser, f"{SAID} === '2 new'")
     assert browser.run(ROWS) == 1
+    browser.run(f"{axe()}; 0")
     assert violations(browser) == []
 
     browser.run("document.querySelector('[data-live-rows] input[name=entry]')?.click()")

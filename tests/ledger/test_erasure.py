@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import IntegrityError, connection, connections, transaction
 from django.test import Client
 
 from ecp_project.api.authentication import Principal
@@ -21,11 +21,19 @@ from ledger.core.entry import genesis, parse_entry
 from ledger.core.proof import verify_proof
 from ledger.models import Entry, ErasureRequest, Head, Log, SealedPart, SubjectKey, Submission
 from ledger.services import sealing
-from ledger.services.erasure import erase_decision, erase_subject, erasure_approve, erasure_request
+from ledger.services.erasure import (
+    erase_decision,
+    erase_subject,
+    erasure_approve,
+    erasure_request,
+    erasure_withdraw,
+)
+from ledger.services.erasure_run import erasure_run
 from ledger.services.ledger import TransparencyLedger
 from ledger.services.operations import mode_switch
 from ledger.services.verification import verify_log
 from tests.ledger.test_append import URL, decision, key_of, post
+from tests.people import staff_actor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,7 +215,7 @@ def test_request_is_kept_once_and_approved_by_the_first_other_person(client: Cli
     uid = UUID(post(client, people, private()).json()["id"])
     asked = at_once(
         lambda number: erasure_request(
-            log=people.log, uid=uid, basis="legal_order", requested_by=f"staff:{number}", now=utc_now()
+            log=people.log, uid=uid, basis="legal_order", requested_by=staff_actor(number), now=utc_now()
         ),
         4,
     )
@@ -215,8 +223,110 @@ def test_request_is_kept_once_and_approved_by_the_first_other_person(client: Cli
     by = asked[0].requested_by
     with pytest.raises(EcpError, match="another person"):
         erasure_approve(request=asked[0], approved_by=by, now=utc_now())
-    erasure_approve(request=asked[0], approved_by="staff:x", now=utc_now())
-    assert erasure_approve(request=asked[1], approved_by="staff:y", now=utc_now()).approved_by == "staff:x"
+    first, second = staff_actor(8), staff_actor(9)
+    erasure_approve(request=asked[0], approved_by=first, now=utc_now())
+    assert erasure_approve(request=asked[1], approved_by=second, now=utc_now()).approved_by == first
+    assert [act["action"] for act in acts(people.log)] == ["erasure.propose", "erasure.approve"]
+
+
+def acts(log: Log) -> list[dict[str, Any]]:
+    rows = Entry.objects.filter(log=log, kind="ecp.staff/1").order_by("seq")
+    return [parse_entry(bytes(row.entry)).stmt for row in rows]
+
+
+def proposed(people: People, **target: Any) -> ErasureRequest:
+    return erasure_request(
+        log=people.log,
+        basis="data_subject_request",
+        reason="The person wrote to us in May.",
+        requested_by=staff_actor(1),
+        now=utc_now(),
+        **target,
+    )
+
+
+def test_what_a_person_proposes_about_a_person_names_nobody(client: Client, people: People) -> None:
+    post(client, people, private())
+    request = proposed(people, handle="erika")
+    assert proposed(people, handle="erika").pk == request.pk
+    (act,) = acts(people.log)
+    assert (act["action"], act["object"], act["reason"]) == (
+        "erasure.propose",
+        f"erasure:{request.pk}",
+        "The person wrote to us in May.",
+    )
+    assert "erika" not in json.dumps(act)
+
+
+def test_withdrawn_request_is_never_carried_out_and_may_be_made_again(client: Client, people: People) -> None:
+    post(client, people, private())
+    request = proposed(people, handle="erika")
+    erasure_approve(request=request, approved_by=staff_actor(2), now=utc_now())
+    for _ in range(2):
+        erasure_withdraw(request=request, withdrawn_by=staff_actor(1), now=utc_now())
+    assert erasure_run(now=utc_now()) == []
+    assert SealedPart.objects.count() == 1
+    with pytest.raises(EcpError, match="withdrawn"):
+        erasure_approve(request=request, approved_by=staff_actor(2), now=utc_now())
+    assert proposed(people, handle="erika").pk != request.pk
+    verbs = [act["action"].removeprefix("erasure.") for act in acts(people.log)]
+    assert verbs == ["propose", "approve", "withdraw", "propose"]
+
+
+def test_what_is_erased_cannot_be_withdrawn(client: Client, people: People) -> None:
+    post(client, people, private())
+    request = proposed(people, handle="erika")
+    erasure_approve(request=request, approved_by=staff_actor(2), now=utc_now())
+    assert len(erasure_run(now=utc_now())) == 1
+    with pytest.raises(EcpError, match="carried out"):
+        erasure_withdraw(request=request, withdrawn_by=staff_actor(1), now=utc_now())
+    assert len(acts(people.log)) == 2
+
+
+def test_halted_log_takes_no_proposal_approval_or_withdrawal(client: Client, people: People) -> None:
+    post(client, people, private())
+    request = proposed(people, handle="erika")
+    mode_switch(
+        log=people.log, to="halt", reason="An audit is under way.", actor="system:test", now=utc_now()
+    )
+    with pytest.raises(Unavailable):
+        proposed(people, handle="frank")
+    with pytest.raises(Unavailable):
+        erasure_approve(request=request, approved_by=staff_actor(2), now=utc_now())
+    with pytest.raises(Unavailable):
+        erasure_withdraw(request=request, withdrawn_by=staff_actor(1), now=utc_now())
+    request.refresh_from_db()
+    assert (request.approved_by, request.withdrawn_by, ErasureRequest.objects.count()) == ("", "", 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"approved_by": staff_actor(1), "approved_at": "now"},
+        {"approved_by": staff_actor(2)},
+        {"approved_at": "now"},
+        {"run": UUID(int=7)},
+        {"withdrawn_by": staff_actor(1)},
+        {"withdrawn_at": "now"},
+        {"approved_by": staff_actor(2), "approved_at": "now", "run": UUID(int=7), "withdrawn_by": "x"},
+    ],
+)
+def test_database_refuses_what_two_people_did_not_do(
+    client: Client, people: People, change: dict[str, Any]
+) -> None:
+    post(client, people, private())
+    request = proposed(people, handle="erika")
+    values = {name: utc_now() if value == "now" else value for name, value in change.items()}
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ErasureRequest.objects.filter(pk=request.pk).update(**values)
+
+
+def test_database_keeps_one_open_request_for_each_person_and_decision(client: Client, people: People) -> None:
+    uid = UUID(post(client, people, private()).json()["id"])
+    for request in (proposed(people, handle="erika"), proposed(people, uid=uid)):
+        request.pk = None
+        with pytest.raises(IntegrityError), transaction.atomic():
+            request.save(force_insert=True)
 
 
 @pytest.mark.parametrize(

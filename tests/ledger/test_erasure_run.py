@@ -16,8 +16,8 @@ from ledger.core.entry import parse_entry
 from ledger.models import Entry, ErasureBasis, ErasureRequest, SealedPart, SubjectKey, Submission
 from ledger.services.erasure import erasure_approve, erasure_request
 from ledger.services.erasure_run import _erase_together, erasure_run
-from ledger.services.sealing import handle_mac
 from tests.factories.entries import decision_lines, record
+from tests.people import staff_actor
 
 if TYPE_CHECKING:
     from ledger.models import Log
@@ -43,19 +43,19 @@ def uids(log: Log) -> list[UUID]:
 
 def ask_for_subject(log: Log, handle: str, *, approved: bool = True) -> ErasureRequest:
     now = utc_now()
-    request = ErasureRequest.objects.create(
+    request = erasure_request(
         log=log,
-        handle_mac=handle_mac(log.organisation.slug, handle, now),
+        handle=handle,
         basis=ErasureBasis.DATA_SUBJECT_REQUEST,
-        requested_by="staff:a",
-        requested_at=now,
+        requested_by=staff_actor(1),
+        now=now,
     )
-    return erasure_approve(request=request, approved_by="staff:b", now=now) if approved else request
+    return erasure_approve(request=request, approved_by=staff_actor(2), now=now) if approved else request
 
 
 def ask_for_decision(log: Log, uid: UUID, basis: str = "legal_order") -> ErasureRequest:
-    request = erasure_request(log=log, uid=uid, basis=basis, requested_by="staff:a", now=utc_now())
-    return erasure_approve(request=request, approved_by="staff:b", now=utc_now())
+    request = erasure_request(log=log, uid=uid, basis=basis, requested_by=staff_actor(1), now=utc_now())
+    return erasure_approve(request=request, approved_by=staff_actor(2), now=utc_now())
 
 
 def test_two_people_stand_sorted_in_one_entry(log: Log) -> None:

@@ -85,6 +85,8 @@ PROBLEMS: dict[str, Problem] = {
     "not_signed_yet": Problem((404, 409), "Not signed yet", "Try again after the next checkpoint."),
     "method_not_allowed": Problem((405,), "Method not allowed", "Use a method from the Allow header."),
     "not_acceptable": Problem((406,), "Not acceptable", "Ask for a media type that this address serves."),
+    "reveal_needed": Problem((409,), "Reason needed", "Say first why you need to read private values."),
+    "erasure_state": Problem((409,), "Decided already", "Load the page again; it shows the state now."),
     "id_reused": Problem((409,), "Id already used", "Use a new UUIDv7 for a new decision."),
     "body_too_large": Problem((413,), "Request body too large", "Send less in one request."),
     "batch_too_large": Problem((413,), "Batch too large", "Send at most 1,000 lines and 5 MiB."),
