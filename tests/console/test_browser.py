@@ -33,6 +33,8 @@ PAGES = (
     f"{DECISIONS}?q=lamp+bypassed:true,x",
     "/console/views/",
     ENTRIES,
+    "/console/ledger/staffaction/",
+    "/console/reviews/",
     "/console/integrity/",
     "/console/integrity/consistency/?old=3&new=3",
     "/public/",
