@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin import AdminSite
 from django.http import HttpResponseRedirect
-from django.urls import path, re_path, register_converter, reverse
+from django.urls import path, re_path, reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
@@ -83,7 +83,6 @@ class ConsoleSite(AdminSite):
             reviews,
         )
 
-        register_converter(contributed.PageConverter, "contributed")
         own: list[URLPattern | URLResolver] = [
             path("panel/<str:key>/", self.admin_view(contributed.panel), name="panel"),
             path("reviews/", self.admin_view(reviews.page), name="reviews"),

@@ -66,7 +66,7 @@ def until(browser: Browser, script: str) -> None:
 def test_parts_come_by_themselves_and_a_failed_one_can_be_tried_again(
     browser: Browser, site: str, people: People, moody: Moody
 ) -> None:
-    sign_in(browser, site, people.ada.username)
+    sign_in(browser, site, people.ada.username, "/console/help/")
     browser.open(site + CONSOLE)
     until(browser, SETTLED)
     text = "document.body.innerText"
@@ -86,7 +86,7 @@ def test_parts_come_by_themselves_and_a_failed_one_can_be_tried_again(
 def test_without_scripts_a_link_draws_the_page_with_all_parts(
     browser: Browser, site: str, people: People
 ) -> None:
-    sign_in(browser, site, people.ada.username)
+    sign_in(browser, site, people.ada.username, "/console/help/")
     browser.scripts(on=False)
     browser.open(site + CONSOLE)
     browser.scripts(on=True)
