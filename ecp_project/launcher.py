@@ -425,6 +425,7 @@ class Launcher:
         if not self._demo_file.exists():
             say("Loading the demo data.")
             self._manage("demo_load", "--if-empty", "--json", str(self._demo_file))
+            self._manage("console_rollup")  # the worker's next round may be a minute away
         try:
             demo: dict[str, str] = json.loads(self._demo_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):

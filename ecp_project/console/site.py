@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.http import HttpResponseRedirect
-from django.urls import path, re_path, register_converter, reverse
+from django.urls import path, re_path, reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
@@ -87,7 +87,6 @@ class ConsoleSite(AdminSite):
             reviews,
         )
 
-        register_converter(contributed.PageConverter, "contributed")
         own: list[URLPattern | URLResolver] = [
             path("panel/<str:key>/", self.admin_view(contributed.panel), name="panel"),
             path("reviews/", self.admin_view(reviews.page), name="reviews"),

@@ -17,6 +17,7 @@ from django.db import transaction
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.ids import uuid7
 from ledger.models import Agent, Log, Membership, Organisation, Role
+from ledger.services import projections
 from ledger.services.identities import agent_create, apikey_create, organisation_create
 from ledger.services.ingest import Tally, ingest
 
@@ -174,6 +175,8 @@ def demo_load(*, now: datetime, clock: Callable[[], datetime], progress: Callabl
         )
         assert not tally.rejects, tally.rejects[0]
         done += tally.done
+        while projections.project_search(log_id=log.pk):  # searchable and countable at first sight
+            pass
     return Demo(STAFF, password, key.text, home.slug, agent.slug, done)
 
 

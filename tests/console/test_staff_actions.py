@@ -100,7 +100,7 @@ def test_record_is_that_of_the_act_and_of_no_decision(people: People) -> None:
     browser = signed_in(people.ben)
     assert browser.get(f"{STAFF}{decided.pk}/change/").status_code == 404
     assert signed_in(people.eve).get(f"{STAFF}{entry.pk}/change/").status_code == 404
-    assert "agent:pricing-bot" not in shown(people.eve, STAFF)
+    assert "agent.change" not in shown(people.eve, STAFF)
 
 
 def test_manufacturers_see_no_acts(people: People) -> None:

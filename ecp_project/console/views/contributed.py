@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.contrib import admin
 from django.http import HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import register_converter, reverse
 from django.utils.translation import gettext as _
 
 from ecp_project.api.problems import refusal
@@ -38,6 +38,9 @@ class PageConverter:
 
     def to_url(self, page: Page) -> str:
         return page.path
+
+
+register_converter(PageConverter, "contributed")
 
 
 def page(request: HttpRequest, contributed: Page) -> HttpResponse:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from ecp_project.api.problems import refusal
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import BadRequest, EcpError, PermissionDenied
-from ledger.changelist import request_viewer
+from ledger.changelist import PAGE_LOG, PAGE_LOGS, request_viewer
 from ledger.keys import verifiers
 from ledger.models import Role
 from ledger.selectors.assurance import COUNTED, assurance_of, consistency_of
@@ -25,7 +25,7 @@ from ledger.services.verification_runs import verification_request
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
-    from ledger.models import Log
+    from ledger.selectors.console import LogState
 
 MAY_VERIFY = frozenset({Role.AUDITOR, Role.OPERATOR, Role.ADMIN})
 MAX_DIGITS = 15
@@ -37,7 +37,7 @@ def integrity(request: HttpRequest) -> HttpResponse:
     except EcpError as problem:
         return refusal(request, problem)
     log = state.log
-    context = _frame(request, _("Integrity"), log) | {
+    context = _frame(request, _("Integrity"), state) | {
         "state": state,
         "signed": newest_checkpoint(log.pk),
         "about": assurance_of(log=log),
@@ -62,7 +62,7 @@ def consistency(request: HttpRequest) -> HttpResponse:
             found = consistency_of(log=state.log, old=_size(given["old"]), new=_size(given["new"]))
         except BadRequest as error:
             problem = error
-    context = _frame(request, _("Consistency of two checkpoints"), state.log) | {
+    context = _frame(request, _("Consistency of two checkpoints"), state) | {
         "given": given,
         "found": found,
         "compared": (found.old, found.new) if found else (),
@@ -91,9 +91,10 @@ def verify_everything(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(f"{reverse('admin:integrity')}?log={log.slug}#runs")
 
 
-def _frame(request: HttpRequest, title: str, log: Log) -> dict[str, Any]:
-    # The footer tells of the same log, and it was read with all that the footer needs.
-    return admin.site.each_context(request) | {"title": title, "log": log, "footer_log": log}
+def _frame(request: HttpRequest, title: str, state: LogState) -> dict[str, Any]:
+    # Header and footer tell of the same log, and it was read with all that they need.
+    request.META[PAGE_LOG], request.META[PAGE_LOGS] = state.log.slug, state.logs
+    return admin.site.each_context(request) | {"title": title, "log": state.log}
 
 
 def _size(text: str) -> int:

@@ -13,6 +13,8 @@ from django.views.decorators.http import require_safe
 
 from ecp_project.api.problems import refusal
 from ecp_project.api.throttling import client_network, take
+from ecp_project.console.months import months_of
+from ecp_project.console.rollups import counted_size
 from ecp_project.kernel.errors import EcpError
 from ledger.core.entry import EntrySyntax, parse_entry
 from ledger.keys import verifiers
@@ -22,7 +24,7 @@ from ledger.selectors.entries import published_log
 from ledger.selectors.facets import ZONES
 from ledger.selectors.integrity import entry_verdict
 from ledger.selectors.proofs import newest_checkpoint, proof_text
-from ledger.selectors.public import months_of, public_entry, public_logs, signed_at
+from ledger.selectors.public import public_entry, public_logs, signed_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +84,7 @@ def log(request: HttpRequest, slug: str) -> HttpResponse:
         "vkeys": [key.vkey for key in verifiers(settings.ECP_LOG_PUBLIC_KEYS, found.origin)],
         "zones": ZONES,
         "months": months_of(log=found, zones=zones),
+        "counted": counted_size(found.pk),
         "events": events_of(log=found),
         "prefix": f"{settings.ECP_BASE_URL}/log/{found.slug}",
         "q": text,
