@@ -29,11 +29,14 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 DECISION, ENTRY = "/console/ledger/decision/", "/console/ledger/entry/"
+STAFF_ACTION = "/console/ledger/staffaction/"
+LISTS = ("decision", "entry", "staffaction")
 
 PAGES: dict[str, tuple[str, ...]] = {
     # --- watch
     "admin:index": ("/console/?log={log}", "/console/?log={log}&since=now-30d"),
     "admin:analytics": ("/console/analytics/?log={log}&since=now-1h", "/console/analytics/?since=now-30d"),
+    "admin:reviews": ("/console/reviews/?log={log}",),
     # --- record
     "admin:ledger_decision_changelist": (
         f"{DECISION}?log={{log}}",
@@ -49,12 +52,17 @@ PAGES: dict[str, tuple[str, ...]] = {
     "admin:ledger_entry_changelist": (f"{ENTRY}?log={{log}}",),
     "admin:ledger_entry_change": (f"{ENTRY}{{entry}}/change/?verify=1",),
     "admin:ledger_entry_print": (f"{ENTRY}{{entry}}/print/",),
+    "admin:ledger_staffaction_changelist": (f"{STAFF_ACTION}?log={{log}}",),
+    "admin:ledger_staffaction_change": (f"{STAFF_ACTION}{{act}}/change/",),
     "admin:position": ("/console/l/{log}/999999999/",),  # the page that says that there is nothing
     "admin:saved_views": ("/console/views/",),
     "admin:ledger_agent_changelist": ("/console/ledger/agent/",),
     "admin:ledger_agent_add": ("/console/ledger/agent/add/",),
     "admin:ledger_agent_change": ("/console/ledger/agent/{agent}/change/",),
     "admin:ledger_agent_history": ("/console/ledger/agent/{agent}/history/",),
+    "admin:data_subjects": ("/console/data-subjects/?log={log}",),
+    "admin:context_policy": ("/console/context-policy/?log={log}",),
+    "admin:reveal": ("/console/reveal/?log={log}",),
     "admin:ledger_erasurerequest_changelist": ("/console/ledger/erasurerequest/",),
     "admin:ledger_erasurerequest_change": ("/console/ledger/erasurerequest/{erasure}/change/",),
     # --- prove
@@ -63,6 +71,7 @@ PAGES: dict[str, tuple[str, ...]] = {
         "/console/integrity/consistency/?log={log}&old={size}&new={size}",
         "/console/integrity/consistency/?log={log}&old=x&new=2",
     ),
+    "admin:integrity_publication": ("/console/integrity/publication/?log={log}",),
     "admin:console_evidence": ("/console/evidence/",),
     "admin:console_exports": ("/console/exports/",),
     # --- configuration
@@ -114,6 +123,15 @@ NOT_PAGES: dict[str, str] = {
     "admin:saved_view_save": POST_ONLY,
     "admin:saved_view": POST_ONLY,
     "admin:integrity_verify": POST_ONLY,
+    "admin:reveal_end": POST_ONLY,
+    "admin:data_subject_pack": POST_ONLY,
+    "admin:erasure_propose": POST_ONLY,
+    "admin:erasure_decide": POST_ONLY,
+    "admin:reveal_list": FILE,
+    "admin:panel": FRAGMENT,
+    "admin:contributed": "pages of apps; those of the stub app are looked at in test_contributed.py",
+    "admin:stream": "a feed of the stream process",
+    "admin:stream_poll": "figures for live.js",
     "admin:autocomplete": FILE,
     "admin:jsi18n": FILE,
     "admin:view_on_site": "no model has a page elsewhere",
@@ -125,23 +143,15 @@ NOT_PAGES: dict[str, str] = {
     "admin:console_evidence_file": FILE,
     "public-entry": FILE,
     "public-proof": FILE,
-    **{
-        f"admin:ledger_{model}_{part}": FRAGMENT
-        for model in ("decision", "entry")
-        for part in ("facets", "verify")
-    },
-    **{f"admin:ledger_{model}_annotate": FORM_OF_ITS_PAGE for model in ("decision", "entry")},
-    **{
-        f"admin:ledger_{model}_{part}": FILE
-        for model in ("decision", "entry")
-        for part in ("raw", "previous", "proof")
-    },
+    **{f"admin:ledger_{model}_{part}": FRAGMENT for model in LISTS for part in ("facets", "verify")},
+    **{f"admin:ledger_{model}_annotate": FORM_OF_ITS_PAGE for model in LISTS},
+    **{f"admin:ledger_{model}_{part}": FILE for model in LISTS for part in ("raw", "previous", "proof")},
     **{
         f"admin:ledger_{model}_{part}": REFUSED
-        for model in ("decision", "entry", "erasurerequest", "agentkey")
+        for model in (*LISTS, "erasurerequest", "agentkey")
         for part in ("add", "delete")
     },
-    **{f"admin:ledger_{model}_history": REFUSED for model in ("decision", "entry")},
+    **{f"admin:ledger_{model}_history": REFUSED for model in LISTS},
     "admin:ledger_organisation_add": REFUSED,
     **{
         f"admin:ledger_{model}_delete": REFUSED for model in ("agent", "apikey", "organisation", "membership")
@@ -174,6 +184,7 @@ def places(*, log: Log, user: User) -> dict[str, object]:
         "log": log.slug,
         "decision": decided.first(),
         "entry": Entry.objects.filter(log=log, action=None).order_by("-id").first(),
+        "act": Entry.objects.filter(log=log, kind="ecp.staff/1").order_by("-id").first(),
         "agent": Agent.objects.filter(organisation=log.organisation).order_by("id").first(),
         "agentkey": AgentKey.objects.filter(agent__organisation=log.organisation).first(),
         "apikey": ApiKey.objects.filter(organisation=log.organisation).first(),
