@@ -16,7 +16,7 @@ export ECP_HOME
 
 .DEFAULT_GOAL := help
 .PHONY: help run test faults bench lint check fix lock demo verify tamper-demo schema client-core docs-check interop \
-        lint-ops reset clean install install-dev
+        console-sweep screenshots lint-ops reset clean install install-dev
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -80,6 +80,12 @@ docs-check: $(DEV_READY) ## Documents against the code, their examples against a
 
 interop: $(DEV_READY) ## Foreign verifiers over our bytes (opt-in, needs Python 3.12 and Node.js)
 	$(FRESH_SERVERS) -- $(PY) -m pytest -m interop -p no:randomly $(PYTEST_ARGS)
+
+console-sweep: $(DEV_READY) ## Every console page in Chromium: two themes, two widths, four states of data
+	$(FRESH_SERVERS) -- $(PY) -m pytest -m sweep -p no:randomly -q $(PYTEST_ARGS)
+
+screenshots: $(DEV_READY) ## Write the pictures of docs/img with the sample data at a fixed time
+	$(FRESH_SERVERS) -- $(PY) -m pytest -m pictures -p no:randomly -q $(PYTEST_ARGS)
 
 lint-ops: ## Workflow, shell and YAML linters and the secret scanner; what cannot be had is a named SKIP
 	@PYTHON=$${PYTHON:-python3} sh deploy/lint-ops.sh

@@ -23,8 +23,8 @@ pytest_plugins = ["tests.running_ledger", "tests.served", "tests.tampering", "te
 settings.register_profile("ecp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ecp")
 
-# Run only when asked for by -m: `make bench`, `make faults`, `make interop`.
-ON_REQUEST = {"perf", "fault", "interop"}
+# Run only when asked for by -m: `make bench`, `make faults`, `make interop` and so on.
+ON_REQUEST = {"perf", "fault", "interop", "sweep", "pictures"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

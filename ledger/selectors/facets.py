@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection
 
 from ecp_project.kernel.errors import Invalid
@@ -96,7 +97,10 @@ def _counted(
 ) -> tuple[dict[str, dict[str, int]], int]:
     found = page_matches(page, viewer, query)
     rows = found.newest(0, page.as_of).values_list(*COLUMNS.values())[:WINDOW]
-    window, parameters = rows.query.sql_with_params()
+    try:
+        window, parameters = rows.query.sql_with_params()
+    except EmptyResultSet:  # of a manufacturer to whom no agent is assigned
+        return {}, 0
     columns = [COLUMNS[key] for key in keys]
     sets = ", ".join([*(f"({column})" for column in columns), "()"])
     shown = ", ".join([f"grouping({column}), {column}::text" for column in columns] or ["NULL"])

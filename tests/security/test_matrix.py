@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from ledger.checkpointer import Checkpointer
     from tests.people import People
 
-ROWS: list[dict[str, Any]] = strict_yaml.load(
+_ALL: list[dict[str, Any]] = strict_yaml.load(
     (Path(__file__).parent / "matrix.yml").read_text(encoding="utf-8")
 )
+ROWS = [row for row in _ALL if "route" in row]
+PAGE_ROWS = [row for row in _ALL if "page" in row]  # tests/security/test_console_matrix.py
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 COLUMNS = {"anonymous", *ROLES, "agent"}
 CELLS = {"R", "W", "own", "-", 404}
