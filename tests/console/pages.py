@@ -200,7 +200,11 @@ def places(*, log: Log, user: User) -> dict[str, object]:
     there = {name: getattr(value, "pk", value) for name, value in found.items() if value is not None}
     newest = Checkpoint.objects.filter(log=log).order_by("-size").first()
     decision = found["decision"]
-    return there | {"size": newest.size if newest else 0} | ({"seq": decision.seq} if decision else {})
+    return (
+        there
+        | ({"size": newest.size} if newest and newest.size else {})
+        | ({"seq": decision.seq} if decision else {})
+    )
 
 
 def addresses(found: dict[str, object], *names: str) -> list[str]:

@@ -76,6 +76,7 @@ def many(checkpointer: Checkpointer) -> tuple[Log, User]:
 
 def empty(checkpointer: Checkpointer) -> tuple[Log, User]:
     _, log = organisation_create(slug="empty", title="Empty", now=utc_now())
+    Log.objects.filter(pk=log.pk).update(is_public=True)
     checkpointer.turn()
     return log, overseer(log.organisation)
 
