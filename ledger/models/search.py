@@ -27,6 +27,9 @@ class EntrySearch(models.Model):
             models.Index(fields=["zone", "-entry"], name="entrysearch_zone"),
             models.Index(fields=["level", "-entry"], name="entrysearch_level"),
             models.Index(fields=["-entry"], name="entrysearch_bypassed", condition=models.Q(bypassed=True)),
+            models.Index(
+                fields=["-entry"], name="entrysearch_sealed", condition=models.Q(body__has_key="sealed")
+            ),
         ]
 
     def __str__(self) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import F, Q
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import F, OuterRef, TextField
+from django.db.models.functions import Cast, JSONObject
 
 from ecp_project.kernel.errors import BadRequest, EcpError, Invalid
 from ledger.core.entry import EntrySyntax, parse_entry
-from ledger.models import POSITIONS_PER_LOG, EntrySearch
+from ledger.models import POSITIONS_PER_LOG, Entry, EntrySearch
 from ledger.selectors.console import headline, kind_in_words, log_state
 from ledger.selectors.matching import ANNOTATION, TIMEOUT_MS, in_time, matching
 from ledger.selectors.query import LedgerQuery, parse
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from ledger.models import Entry, Log
+    from ledger.models import Log
     from ledger.selectors.console import LogState, Viewer
     from ledger.selectors.matching import Matches
 
@@ -31,10 +32,11 @@ PAGE_SIZE = 50
 COLUMNS = ("organisation", "bypassed", "leaf_hash", "annotations")  # those that are shown on request
 PARAMETERS = frozenset({"log", "q", "n", "cols", "before", "after", "as_of", "facets"})
 LATE = timedelta(minutes=5)
-MAX_ANNOTATIONS = 10_000  # on one page; more are told as this many
-HINT_TIMEOUT_MS = 100
+MAX_ANNOTATIONS = 1_000  # of one entry; more are told as this many
+HINT_TIMEOUT_MS = 50
 MAX_HINTS = 5
 MAX_FRESH = 100  # a page that is told of more says 99+
+NOW = {"zone_now": "zone", "friction_now": "level", "bypassed_now": "bypassed"}
 _NUMBER = re.compile(r"[0-9]{1,16}")
 
 
@@ -172,10 +174,8 @@ def _filled(page: Page, viewer: Viewer, parameters: Mapping[str, str]) -> Page:
     page = replace(page, as_of=as_of)
     found = page_matches(page, viewer)
     # Without a term an index gives the page in order; everything else may have to read much.
-    if page.query.terms:
-        with in_time(TIMEOUT_MS):
-            entries = _entries(found, before, after, page.size)
-    else:
+    is_timed = page.query.terms and not found.is_searched
+    with in_time(TIMEOUT_MS) if is_timed else nullcontext():
         entries = _entries(found, before, after, page.size)
     has_more, entries = len(entries) > page.size, entries[: page.size]
     if after is not None:
@@ -208,15 +208,10 @@ def page_matches(page: Page, viewer: Viewer, query: LedgerQuery | None = None) -
 
 def _entries(found: Matches, before: int | None, after: int | None, size: int) -> list[Any]:
     """One row more than the page takes: it tells that there is a next page."""
-    if after is not None:
-        rows = found.oldest(after + 1, found.end)
-    else:
-        rows = found.newest(0, found.end if before is None else before)
+    low, end = (0, found.end if before is None else before) if after is None else (after + 1, found.end)
     # The projection's columns follow what was said of a decision later.
-    rows = rows.annotate(
-        zone_now=F("search__zone"), friction_now=F("search__level"), bypassed_now=F("search__bypassed")
-    )
-    return list(rows[: size + 1])
+    said = {name: F(f"search__{column}") for name, column in NOW.items()}
+    return found.first(low, end, size + 1, is_newest=after is None, columns=said)
 
 
 def _row(entry: Any, state: LogState, annotations: Mapping[str, int]) -> Row:
@@ -240,14 +235,22 @@ def _row(entry: Any, state: LogState, annotations: Mapping[str, int]) -> Row:
 
 
 def _annotations(entries: Sequence[Entry]) -> Mapping[str, int]:
-    """How many annotations each of these has, through the index of the projection."""
+    """How many annotations each of these has: one probe of the projection's index for each entry.
+
+    Of one condition that names all of them PostgreSQL expects so many rows that it reads the whole table.
+    """
     if not entries:
         return {}
-    about = Q()
-    for entry in entries:
-        about |= Q(body__contains={"v": ANNOTATION, "target": str(entry.uid)})
-    rows = EntrySearch.objects.filter(about, entry__log_id=entries[0].log_id)
-    return Counter(rows.values_list("body__target", flat=True)[:MAX_ANNOTATIONS])
+    first = entries[0].log_id * POSITIONS_PER_LOG
+    about = EntrySearch.objects.filter(
+        entry_id__gte=first,
+        entry_id__lt=first + POSITIONS_PER_LOG,
+        body__contains=JSONObject(target=Cast(OuterRef("uid"), TextField())),
+    )
+    rows = Entry.objects.filter(id__in=[entry.id for entry in entries]).annotate(
+        said=ArraySubquery(about.values("body__v")[:MAX_ANNOTATIONS])
+    )
+    return {str(uid): said.count(ANNOTATION) for uid, said in rows.values_list("uid", "said")}
 
 
 def _hints(page: Page, viewer: Viewer) -> list[int]:
@@ -256,7 +259,8 @@ def _hints(page: Page, viewer: Viewer) -> list[int]:
     with suppress(Invalid), in_time(HINT_TIMEOUT_MS):  # what was found until then helps as well
         for place, term in enumerate(page.query.terms[:MAX_HINTS]):
             fewer = page_matches(page, viewer, page.query.without(term))
-            if fewer.newest(0, page.as_of).values_list("id", flat=True)[:1]:
+            # As many as a page has: for a single one PostgreSQL would rather walk the log than ask an index.
+            if fewer.newest(0, page.as_of).values_list("id", flat=True)[: page.size]:
                 found.append(place)
     return found
 

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.perf import machine, python_client, records, report, verify_speed
+from tests.perf import console, machine, python_client, records, report, verify_speed
 from tests.perf.client import load, request
 from tests.perf.rig import PROCESSES, PROJECT, THREADS, Rig
 from tests.perf.watchers import watching
@@ -46,9 +46,10 @@ class Plan:
     growth_turn_s: float = 2.0
     verified: int = 40_000
     recorded: int = 10_000
+    exported: int = 1_000_000
 
 
-QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000, 1_000)
+QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000, 1_000, 110_000)
 
 
 def say(text: str) -> None:
@@ -179,6 +180,8 @@ def waited(done: Callable[[], bool], since: float, patience: float = LAG_PATIENC
 def cost_at(rig: Rig, plan: Plan, size: int) -> dict[str, Any]:
     """What requests cost once the log holds `size` entries, each next to a no-op of the same moment."""
     fill(rig, size)
+    console.strew(rig, is_first=size == plan.sizes[0])
+    settle(rig)
     found = at_size(rig, plan)
     costs = (f"{name} {cost['noops']['median']:.2f}" for name, cost in found["costs"].items())
     say(f"At {found['entries']:,} entries, in no-ops: {', '.join(costs)}")
@@ -255,6 +258,16 @@ def measured(plan: Plan) -> dict[str, Any]:
         figures["client"] = client(rig, plan)
         growth.append(cost_at(rig, plan, large))
         figures["growth"] = growth
+        fill(rig, plan.exported)
+        say("The console's pages, one request at a time")
+        person = console.Console(rig)
+        figures["console"] = console.measured(rig, person)
+        for page in figures["console"]["pages"]:
+            say(
+                f"  {page['family']}, {page['name']}: {page['median_ms']:.0f} ms, p95 {page['p95_ms']:.0f} ms"
+            )
+        say(f"An export of {plan.exported:,} rows by the worker")
+        figures["export"] = console.exported(rig, person, plan.exported)
     return figures
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.perf.console import BUDGETS
+
 TEMPLATE = Path(__file__).with_name("report.md.in")
 FLAT = 1.15
 
@@ -47,7 +49,30 @@ def bars(figures: dict[str, Any]) -> list[Bar]:
             with_orjson >= 80_000),
         Bar("Verification per core, standard library", ">= 30,000/s", f"{without:,.0f}/s", without >= 30_000),
     ]  # fmt: skip
-    return found + [_flat(figures["growth"], name) for name in figures["growth"][0]["costs"]]
+    flat = [_flat(figures["growth"], name) for name in figures["growth"][0]["costs"]]
+    return found + flat + _console(figures["console"]) + _export(figures["export"])
+
+
+def _console(found: dict[str, Any]) -> list[Bar]:
+    """The slowest page of each family that has a budget (CONSOLE section 16)."""
+    slowest: dict[str, dict[str, Any]] = {}
+    for page in sorted(found["pages"], key=lambda page: page["p95_ms"]):
+        slowest[page["family"]] = page
+    return [
+        Bar(f"Console at {found['entries']:,} entries, slowest {family}: {slowest[family]['name']}, p95",
+            f"< {budget} ms", f"{slowest[family]['p95_ms']:.0f} ms", slowest[family]["p95_ms"] < budget)
+        for family, budget in BUDGETS.items()
+    ]  # fmt: skip
+
+
+def _export(found: dict[str, Any]) -> list[Bar]:
+    early, late = found["mib_first_half"], found["mib_second_half"]
+    return [
+        Bar(f"Export of {found['rows']:,} rows, memory of its second half against the first", "<= 1.10 x",
+            f"{late / early:.2f} x", late <= 1.1 * early),
+        Bar("The export tells how far it has come", "at least 3 times", f"{found['shares_seen']} times",
+            found["shares_seen"] >= 3),
+    ]  # fmt: skip
 
 
 def _flat(growth: list[dict[str, Any]], name: str) -> Bar:
@@ -96,7 +121,27 @@ def document(figures: dict[str, Any]) -> str:
         "growth_rule": "---|" * len(growth),
         "growth_rows": "\n".join(_cost_row(growth, name) for name in growth[0]["costs"]),
     }
+    console, export = figures["console"], figures["export"]
+    values |= {
+        "console_entries": f"{console['entries']:,}",
+        "console_counted": console["counted"],
+        "console_rows": "\n".join(_page_row(page) for page in console["pages"]),
+        "export_rows": f"{export['rows']:,}",
+        "export_mib": f"{export['bytes'] / 2**20:,.0f}",
+        "export_seconds": f"{export['seconds']:.0f}",
+        "export_rate": f"{export['per_second']:,.0f}",
+        "export_before": f"{export['mib_before']:.0f}",
+        "export_most": f"{max(export['mib_first_half'], export['mib_second_half']):.0f}",
+    }
     return TEMPLATE.read_text(encoding="utf-8").format(**values)
+
+
+def _page_row(page: dict[str, Any]) -> str:
+    budget = BUDGETS.get(page["family"])
+    verdict = "" if budget is None else "met" if page["p95_ms"] < budget else "MISSED"
+    limit = "" if budget is None else f"< {budget}"
+    name = f"{page['family']}: {page['name']}"
+    return f"| {name} | {page['median_ms']:.0f} | {page['p95_ms']:.0f} | {limit} | {verdict} |"
 
 
 def _cost_row(growth: list[dict[str, Any]], name: str) -> str:

@@ -12,9 +12,10 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, LiteralString, Self
 
 import psycopg
+from psycopg import sql
 
 from ecp_project.processes import spawn, stop
 
@@ -72,6 +73,7 @@ class Rig:
         self.cookie = ""
         self.port, self.stream_port = _free_ports()
         self._children: list[subprocess.Popen[bytes]] = []
+        self._pids: dict[str, int] = {}
         self.database: psycopg.Connection[Any]
 
     def __enter__(self) -> Self:
@@ -105,11 +107,41 @@ class Rig:
     def last_id(self) -> str:
         return str(self._value("SELECT uid FROM ledger_entry ORDER BY id DESC LIMIT 1"))
 
-    def _number(self, sql: str) -> int:
-        return int(self._value(sql))
+    def log_id(self) -> int:
+        return self._number("SELECT min(id) FROM ledger_log")
 
-    def _value(self, sql: str) -> Any:
-        row = self.database.execute(sql).fetchone()
+    def newest_of(self, agent: str, *columns: LiteralString) -> tuple[Any, ...]:
+        """These columns of the agent's newest decision."""
+        names = sql.SQL(", ").join(sql.Identifier(name) for name in columns)
+        found: tuple[Any, ...] | None = self.database.execute(
+            sql.SQL(
+                "SELECT {} FROM ledger_entry WHERE log_id = %s AND agent = %s ORDER BY seq DESC LIMIT 1"
+            ).format(names),
+            (self.log_id(), agent),
+        ).fetchone()
+        assert found is not None
+        return found
+
+    def first_of(self, agent: str) -> int:
+        """Id of the agent's first decision."""
+        return self._number(
+            "SELECT id FROM ledger_entry WHERE log_id = %s AND agent = %s ORDER BY seq LIMIT 1",
+            (self.log_id(), agent),
+        )
+
+    def agent_id(self, slug: str) -> int:
+        return self._number("SELECT id FROM ledger_agent WHERE slug = %s", (slug,))
+
+    def children_of(self, name: str) -> list[int]:
+        """Processes that a child of the rig has started: those that do a worker's work."""
+        parent = self._pids[name]
+        return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text("utf-8").split()]
+
+    def _number(self, query: LiteralString, values: Sequence[Any] = ()) -> int:
+        return int(self._value(query, values))
+
+    def _value(self, query: LiteralString, values: Sequence[Any] = ()) -> Any:
+        row = self.database.execute(query, values).fetchone()
         assert row is not None
         return row[0]
 
@@ -167,7 +199,9 @@ class Rig:
 
     def _child(self, name: str, command: Sequence[str], environment: dict[str, str]) -> None:
         with (self.home / "logs" / f"{name}.log").open("ab") as output:
-            self._children.append(spawn(command, env=environment, output=output.fileno(), cwd=PROJECT))
+            child = spawn(command, env=environment, output=output.fileno(), cwd=PROJECT)
+        self._children.append(child)
+        self._pids[name] = child.pid
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + READY_S
