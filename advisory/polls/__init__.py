@@ -1,0 +1,1 @@
+"""Opinion polls of agents: an optional app; nothing else imports it."""
