@@ -23,6 +23,7 @@ from tests.installation import PROJECT
 from tests.ledger.signing import Pen, decision_statement, registered
 from tests.ledger.test_append import decision, post
 from tests.people import ALL_SCOPES, Machine, machine, person
+from tests.security.poll_requests import PollRequests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,6 +166,7 @@ class World:
     foreign_staff: dict[str, User]
     unassigned: User
     colleague: Machine
+    polls: PollRequests
 
 
 @pytest.fixture
@@ -182,6 +184,7 @@ def world(people: People, checkpointer: Checkpointer) -> World:
         foreign_staff={role: person(f"{role}-there", people.other, role) for role in ROLES},
         unassigned=person("other-maker", people.acme, "manufacturer"),
         colleague=machine(people.acme, "refund-bot"),
+        polls=PollRequests(people, uid, pen),
     )
 
 
@@ -200,6 +203,8 @@ def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, 
         "dashboard-chart": {"chart": "agent-activity"},
     }
     queries = {"proof-inclusion": "?index=0", "proof-consistency": "?old=1"}
+    if row["route"].startswith("poll-"):
+        places[row["route"]] = world.polls.place(row["route"], row["method"], uid)
     kwargs: dict[str, Any] = places.get(row["route"], {}) | (
         {"path": "0/000.p/2"} if row["route"] == "static-tile" else {}
     )
@@ -214,8 +219,10 @@ def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, 
         "log-entries": (world.pen.body(decision_statement()), JSON),
         "agent-list": (json.dumps({"slug": f"bot-{new_uuid7(utc_now())}"}), JSON),
     }
+    if row["route"].startswith("poll-"):
+        bodies[row["route"]] = (world.polls.body(row["route"], row["method"], uid).decode(), JSON)
     body, media_type = bodies[row["route"]]
-    return client.post(url, body, content_type=media_type, **(headers or {}))
+    return client.generic(row["method"], url, body, content_type=media_type, **(headers or {}))
 
 
 def content_of(answer: Any) -> bytes:
