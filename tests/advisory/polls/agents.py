@@ -41,9 +41,10 @@ class Town:
         return [(headers, body) for who, headers, body in self.calls if who == slug]
 
 
-def reply(
-    behaviour: str, slug: str, body: bytes, earlier: int, agent: Any
-) -> tuple[int, bytes, dict[str, str]]:
+Reply = tuple[int, bytes, dict[str, str]]
+
+
+def reply(behaviour: str, slug: str, body: bytes, *, earlier: int, agent: Any) -> Reply:
     """Status, body and headers; `flaky` fails once and `stubborn` for ever."""
     invitation = json.loads(body)
     declined = {"declined": "yes", "invitation_id": invitation["invitation_id"]}
@@ -75,7 +76,7 @@ def living() -> Iterator[Town]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             earlier = len(town.calls_to(slug))
             town.calls.append((slug, {name.lower(): value for name, value in self.headers.items()}, body))
-            status, content, headers = reply(behaviour, slug, body, earlier, agent)
+            status, content, headers = reply(behaviour, slug, body, earlier=earlier, agent=agent)
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
