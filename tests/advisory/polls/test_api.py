@@ -208,3 +208,17 @@ def test_delivery_keys_are_public(settings: Any, tmp_path: Any) -> None:
     assert key["kid"] == kid
     with pytest.raises(FileExistsError):
         delivery.make_key(now=utc_now())
+
+
+def test_agent_on_this_machine_can_be_registered_in_development_alone(people: People, settings: Any) -> None:
+    client = staff(people)
+    body = {"slug": "near-bot", "endpoint": "http://127.0.0.1:9801/", "accepts_polls": True}
+    settings.ECP_OUTBOUND_LOOPBACK = False
+    refused = send(client, "/api/v1/agents/", body)
+    assert (refused.status_code, refused.json()["code"]) == (400, "endpoint_forbidden")
+    settings.ECP_OUTBOUND_LOOPBACK = True
+    assert send(client, "/api/v1/agents/", body).status_code == 201
+    assert (
+        send(client, "/api/v1/agents/", body | {"slug": "b2", "endpoint": "http://10.0.0.1/"}).status_code
+        == 400
+    )
