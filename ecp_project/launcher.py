@@ -296,6 +296,7 @@ class Launcher:
         self._manage("migrate", "--database=migrator", "--no-input")
         if not self._key_file().exists():
             self._manage("ledger_keygen", extra=self._signing())
+        self._manage("delivery_keygen", "--if-missing")
 
     # --- processes
 

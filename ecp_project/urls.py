@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from ecp_project.api import problems
+from ecp_project.api import delivery, problems
 from ecp_project.console.views import public
 from ecp_project.observability import health
 
@@ -28,6 +28,7 @@ urlpatterns = [
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
     path("startupz", health.startupz, name="startupz"),
+    path(".well-known/ecp-delivery-keys", delivery.keys, name="delivery-keys"),
     path("console/", admin.site.urls),
     path("public/", public.logs, name="public"),
     path("public/<str:slug>/", public.log, name="public-log"),

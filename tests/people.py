@@ -18,7 +18,9 @@ from ledger.services.identities import agent_create, apikey_create, organisation
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-ALL_SCOPES = ("decisions:write", "decisions:read", "ledger:read", "export")
+ALL_SCOPES = (
+    "decisions:write", "decisions:read", "ledger:read", "export", "polls:read", "polls:write", "polls:answer",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

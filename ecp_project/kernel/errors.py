@@ -67,6 +67,28 @@ PROBLEMS: dict[str, Problem] = {
     "query_too_long": Problem((400,), "Query too long", "Keep a query within 512 characters."),
     "too_many_terms": Problem((400,), "Too many terms", "Keep a query within 20 terms."),
     "endpoint_forbidden": Problem((400,), "Delivery address refused", "Use a public https address."),
+    # --- polls (POLLS sections 1 to 7)
+    "value_invalid": Problem((400, 422), "Poll not possible", "Correct the member that the pointer names."),
+    "schema_invalid": Problem((400,), "Not an answer", "Send kid, payload and signature as documented."),
+    "cron_invalid": Problem(
+        (400,), "Not a schedule", "Write five fields: minute hour day month weekday, 5 minutes apart."
+    ),
+    "frame_duplicate": Problem((400,), "An agent is in the frame twice", "Name each agent once."),
+    "frame_empty": Problem((422,), "Nobody to ask", "Widen the filter, or let agents accept polls."),
+    "frame_too_large": Problem((422,), "Too many to draw from", "Narrow the filter to 5,000 agents."),
+    "question_mismatch": Problem((422,), "Another question", "Answer the question_hash of the invitation."),
+    "agent_mismatch": Problem((422,), "Another agent", "Answer as the agent that was invited."),
+    "key_inactive": Problem(
+        (422,), "Signing key not active", "Sign with a key that is registered and valid."
+    ),
+    "signature_invalid": Problem((422,), "Signature does not verify", "Sign the exact payload bytes."),
+    "choice_unknown": Problem((422,), "No such option", "Choose one of the options of the poll."),
+    "poll_state": Problem((409,), "Not possible in this state", "Look at the state of the poll."),
+    "poll_not_open": Problem((409,), "Poll not open", "Answer after it has opened and before its deadline."),
+    "poll_closed": Problem((409,), "Poll closed", "The deadline has passed; a late answer is not counted."),
+    "poll_open": Problem((409,), "Poll still open", "Results exist after the poll has closed."),
+    "nonce_reused": Problem((409,), "Nonce used before", "Make a new nonce for each answer."),
+    "already_answered": Problem((409,), "Already answered", "This poll counts the first answer."),
     # --- who asks
     "credentials_missing": Problem((401,), "Not signed in", "Send Authorization: Bearer with an API key."),
     "credentials_invalid": Problem((401,), "Credentials not valid", "Check the key, or ask for a new one."),

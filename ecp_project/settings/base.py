@@ -59,6 +59,7 @@ ECP_RATES = {
     "read": env.rate("ECP_RATE_READ", "50/s"),
     "staff": env.rate("ECP_RATE_STAFF", "10/s burst 50"),
     "static": env.rate("ECP_RATE_STATIC", "50/s"),
+    "poll": env.rate("ECP_RATE_POLL", "10/min"),
 }
 ECP_RUNNING = {
     "export": env.integer("ECP_RATE_EXPORT", 2, minimum=1),
@@ -72,6 +73,8 @@ ECP_VERBOSE_NETS = env.networks("ECP_VERBOSE_NETS", "127.0.0.0/8,::1/128")
 ECP_AGENT_ALLOWED_NETS = env.networks("ECP_AGENT_ALLOWED_NETS")
 ECP_AGENT_ALLOWED_PORTS = env.ports("ECP_AGENT_ALLOWED_PORTS")
 ECP_OUTBOUND_LOOPBACK = False
+ECP_DELIVERY_KEY_FILE = env.path("ECP_DELIVERY_KEY_FILE", ECP_HOME / "keys" / "delivery.key")
+ECP_DELIVERY_PUBLIC_KEYS = env.path("ECP_DELIVERY_PUBLIC_KEYS", ECP_HOME / "keys" / "delivery-keys.json")
 
 # --- Django
 ROOT_URLCONF = "ecp_project.urls"
@@ -101,6 +104,9 @@ INSTALLED_APPS = [
     "ecp_project.apps.ProjectConfig",
     "ledger",
 ]
+# Optional apps; without them their pages, addresses and tables are not there.
+if env.boolean("ECP_POLLS", default=True):
+    INSTALLED_APPS.append("advisory.polls")
 
 MIDDLEWARE = [
     "ecp_project.observability.middleware.RequestMiddleware",

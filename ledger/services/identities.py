@@ -85,6 +85,7 @@ def agent_create(
                 endpoint,
                 allowed_ports=settings.ECP_AGENT_ALLOWED_PORTS,
                 allowed_networks=settings.ECP_AGENT_ALLOWED_NETS,
+                allow_loopback_http=settings.ECP_OUTBOUND_LOOPBACK,
             )
         except outbound.Refused as error:
             raise BadRequest("endpoint_forbidden", str(error), pointer="/endpoint") from error

@@ -46,7 +46,7 @@ METRIC = re.compile(r"\b(?:ecp|django)_[a-z_]+\b")
 def declared() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Type and labels of every metric, by the name that a scrape shows."""
     for file in sorted(PROJECT.glob("*/**/metrics.py")):
-        if file.relative_to(PROJECT).parts[0] in {"ecp_project", "ledger"}:
+        if file.relative_to(PROJECT).parts[0] in {"ecp_project", "ledger", "advisory"}:
             import_module(".".join(file.relative_to(PROJECT).with_suffix("").parts))
     RequestMetrics.get_instance()
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
@@ -73,6 +73,7 @@ def test_no_label_can_name_an_agent_a_person_or_a_decision() -> None:
     allowed = {
         "log", "kind", "path", "reason", "mode", "sink", "method", "role", "scope", "queue", "version",
         "commit", "view", "status", "panel",
+        "outcome", "state", "result",
     }  # fmt: skip
     assert {label for _, labels in declared().values() for label in labels} <= allowed
 
@@ -109,7 +110,7 @@ def test_every_check_of_readyz_is_described() -> None:
 
 
 def sources() -> Iterator[tuple[Path, ast.Module]]:
-    for package in ("ecp_project", "ledger"):
+    for package in ("ecp_project", "ledger", "advisory"):
         for file in sorted((PROJECT / package).glob("**/*.py")):
             yield file, ast.parse(file.read_text(encoding="utf-8"))
 

@@ -19,6 +19,8 @@ READERS = {
 }  # fmt: skip
 # Set by the shell, by make and by Python; not ours to document.
 FOREIGN = {"PATH", "MAKELEVEL", "DJANGO_SETTINGS_MODULE", "REMAP_SIGTERM"}
+# Files that only one process may read; there is no variable for their content.
+KEY_FILES = {"ECP_SIGNING_KEY_FILE", "ECP_DELIVERY_KEY_FILE"}
 LINE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
 
 
@@ -39,7 +41,7 @@ def names_read(tree: ast.Module) -> set[str]:
                 found.add(constant(node.args[0]))
         elif isinstance(node, ast.Subscript) and dotted(node.value) == "os.environ":
             found.add(constant(node.slice))
-    return {name.removesuffix("_FILE") if name != "ECP_SIGNING_KEY_FILE" else name for name in found if name}
+    return {name if name in KEY_FILES else name.removesuffix("_FILE") for name in found if name}
 
 
 def variables_in_code() -> set[str]:

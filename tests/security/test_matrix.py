@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.apps import apps
 from django.test import Client
 from django.urls import URLPattern, get_resolver, include, path, reverse
 
@@ -31,11 +32,14 @@ if TYPE_CHECKING:
 
     from ledger.checkpointer import Checkpointer
     from tests.people import People
+    from tests.security.poll_requests import PollRequests
 
 _ALL: list[dict[str, Any]] = strict_yaml.load(
     (Path(__file__).parent / "matrix.yml").read_text(encoding="utf-8")
 )
 ROWS = [row for row in _ALL if "route" in row]
+if not apps.is_installed("advisory.polls"):
+    ROWS = [row for row in ROWS if not row["route"].startswith("poll-")]
 PAGE_ROWS = [row for row in _ALL if "page" in row]  # tests/security/test_console_matrix.py
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 COLUMNS = {"anonymous", *ROLES, "agent"}
@@ -167,6 +171,7 @@ class World:
     foreign_staff: dict[str, User]
     unassigned: User
     colleague: Machine
+    polls: PollRequests | None
 
 
 @pytest.fixture
@@ -184,7 +189,16 @@ def world(people: People, checkpointer: Checkpointer) -> World:
         foreign_staff={role: person(f"{role}-there", people.other, role) for role in ROLES},
         unassigned=person("other-maker", people.acme, "manufacturer"),
         colleague=machine(people.acme, "refund-bot"),
+        polls=poll_requests(people, uid, pen),
     )
+
+
+def poll_requests(people: People, decision_id: str, pen: Pen) -> PollRequests | None:
+    if not apps.is_installed("advisory.polls"):
+        return None
+    from tests.security.poll_requests import PollRequests  # noqa: PLC0415 - its models need the app
+
+    return PollRequests(people, decision_id, pen)
 
 
 def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, uid: str = "") -> Any:
@@ -202,6 +216,8 @@ def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, 
         "dashboard-chart": {"chart": "agent-activity"},
     }
     queries = {"proof-inclusion": "?index=0", "proof-consistency": "?old=1"}
+    if world.polls is not None and row["route"].startswith("poll-"):
+        places[row["route"]] = world.polls.place(row["route"], row["method"], uid)
     kwargs: dict[str, Any] = places.get(row["route"], {}) | (
         {"path": "0/000.p/2"} if row["route"] == "static-tile" else {}
     )
@@ -216,8 +232,10 @@ def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, 
         "log-entries": (world.pen.body(decision_statement()), JSON),
         "agent-list": (json.dumps({"slug": f"bot-{new_uuid7(utc_now())}"}), JSON),
     }
+    if world.polls is not None and row["route"].startswith("poll-"):
+        bodies[row["route"]] = (world.polls.body(row["route"], row["method"], uid).decode(), JSON)
     body, media_type = bodies[row["route"]]
-    return client.post(url, body, content_type=media_type, **(headers or {}))
+    return client.generic(row["method"], url, body, content_type=media_type, **(headers or {}))
 
 
 def content_of(answer: Any) -> bytes:
