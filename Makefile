@@ -8,7 +8,7 @@ FRESH_SERVERS := $(WITH_SERVERS) --ephemeral
 RUN_READY := $(VENV)/.installed-run
 DEV_READY := $(VENV)/.installed-dev
 LOCKS := requirements.txt requirements/bootstrap.txt requirements/install.sh
-CODE := ecp_project ledger tests manage.py clients/python/copy_core.py clients/python/src examples
+CODE := ecp_project ledger advisory tests manage.py clients/python/copy_core.py clients/python/src examples
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 WORKERS ?= 2
 PYTEST_ARGS ?=
@@ -70,6 +70,7 @@ tamper-demo: $(RUN_READY) ## Tamper with a scratch copy of the ledger in 25 ways
 
 schema: $(DEV_READY) ## Write schema/openapi.json and the JSON Schemas
 	$(PY) -m ledger.core.schema
+	$(PY) -m advisory.friction.core.schema
 	$(PY) manage.py spectacular --format openapi-json --file schema/openapi.json --validate --fail-on-warn
 
 client-core: ## Copy the core that the Python client carries anew
