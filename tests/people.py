@@ -17,7 +17,7 @@ from ledger.services.identities import agent_create, apikey_create, organisation
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-ALL_SCOPES = ("decisions:write", "decisions:read", "ledger:read", "export")
+ALL_SCOPES = ("decisions:write", "decisions:read", "ledger:read", "export", "advice")
 
 
 @dataclass(frozen=True, slots=True)

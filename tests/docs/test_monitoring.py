@@ -72,7 +72,7 @@ def test_every_metric_is_described_with_its_type_and_labels() -> None:
 def test_no_label_can_name_an_agent_a_person_or_a_decision() -> None:
     allowed = {
         "log", "kind", "path", "reason", "mode", "sink", "method", "role", "scope", "queue", "version",
-        "commit", "view", "status", "panel",
+        "commit", "view", "status", "panel", "level", "reason_code", "rule", "via",
     }  # fmt: skip
     assert {label for _, labels in declared().values() for label in labels} <= allowed
 
@@ -109,7 +109,7 @@ def test_every_check_of_readyz_is_described() -> None:
 
 
 def sources() -> Iterator[tuple[Path, ast.Module]]:
-    for package in ("ecp_project", "ledger"):
+    for package in ("ecp_project", "ledger", "advisory"):
         for file in sorted((PROJECT / package).glob("**/*.py")):
             yield file, ast.parse(file.read_text(encoding="utf-8"))
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,17 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver, include, path, reverse
 
+from advisory.friction.models import FrictionAdvice
+from advisory.friction.services.following import bypass_record, standing_start
+from advisory.friction.services.rulesets import ruleset_import
 from ecp_project.api.permissions import ROLES, SCOPES, Deny, Public
 from ecp_project.api.views import ApiView
 from ecp_project.kernel import strict_yaml
-from ecp_project.kernel.clock import utc_now
+from ecp_project.kernel.clock import format_time, utc_now
 from ecp_project.kernel.ids import new_uuid7
 from ledger.models import Log, Membership
+from tests.advisory.friction.rulefile import HEAD, SCALE, rulefile
+from tests.advisory.friction.world import activate
 from tests.installation import PROJECT
 from tests.ledger.signing import Pen, decision_statement, registered
 from tests.ledger.test_append import decision, post
@@ -42,7 +48,9 @@ LOG_ROUTES = (
     "log-detail", "log-entries", "proof-inclusion", "proof-consistency", "log-export", "static-checkpoint",
     "static-tile",
 )  # fmt: skip
-JSON, NDJSON = "application/json", "application/x-ndjson"
+JSON, NDJSON, YAML = "application/json", "application/x-ndjson", "application/yaml"
+BYPASS = {"steps": "all", "reason_code": "other", "reason_text": "It was agreed with the bank."}
+STANDING = {"reason_text": "The whole team is watching."}
 
 
 def name_of(row: dict[str, Any]) -> str:
@@ -165,6 +173,8 @@ class World:
     foreign_staff: dict[str, User]
     unassigned: User
     colleague: Machine
+    standing_id: str
+    bypass_id: str
 
 
 @pytest.fixture
@@ -182,7 +192,39 @@ def world(people: People, checkpointer: Checkpointer) -> World:
         foreign_staff={role: person(f"{role}-there", people.other, role) for role in ROLES},
         unassigned=person("other-maker", people.acme, "manufacturer"),
         colleague=machine(people.acme, "refund-bot"),
+        **friction_objects(people),
     )
+
+
+def rule_file(name: str, version: int = 1) -> str:
+    return rulefile(head=HEAD.replace("id: tiny", f"id: {name}").replace("version: 1", f"version: {version}"))
+
+
+def friction_objects(people: People) -> dict[str, Any]:
+    """Rules under which everything has one step, a standing bypass, a bypass to review."""
+    step = SCALE.replace("low: {steps: []}", "low: {steps: [{type: delay, minutes: 9}]}")
+    version = activate(people, rulefile(scale=step).encode())
+    ruleset_import(
+        log=people.log, source=rule_file("tiny", 2).encode(), actor=version.proposed_by, now=utc_now()
+    )
+    actor = f"staff:{new_uuid7(utc_now())}"
+    standing = standing_start(
+        log=people.log, rules=[], agents=["nobody"], actions=[], reason_text="The whole team is watching.",
+        expires_at=utc_now() + timedelta(hours=1), actor=actor, now=utc_now(),
+    )  # fmt: skip
+    bypass, _ = bypass_record(
+        log=people.log, advice=FrictionAdvice.objects.get(pk=fresh_advice(people)), steps=None,
+        reason_code="other", reason_text="It was agreed with the bank.", actor=actor, key=None, now=utc_now(),
+    )  # fmt: skip
+    return {"standing_id": str(standing.pk), "bypass_id": str(bypass.pk)}
+
+
+def fresh_advice(people: People) -> str:
+    """An advice of which nothing is done yet."""
+    body = json.dumps({"proposal": decision()})
+    answer = Client().post(reverse("advice-list"), body, content_type=JSON, **people.ada_agent.headers)
+    assert answer.status_code == 201, answer.content
+    return str(answer.json()["id"])
 
 
 def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, uid: str = "") -> Any:
@@ -198,20 +240,43 @@ def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, 
         **{name: {"slug": slug, "seq": "0"} for name in ("public-entry", "public-proof")},
         "agent-detail": {"slug": "no-such-bot" if uid else agent},
         "dashboard-chart": {"chart": "agent-activity"},
+        **{
+            name: {"slug": "no-such-set" if uid else "tiny", "number": "2"}
+            for name in ("ruleset-version", "ruleset-state", "ruleset-diff")
+        },
+        "standing-detail": {"uid": uid or world.standing_id},
+        "bypass-review": {"uid": uid or world.bypass_id},
     }
-    queries = {"proof-inclusion": "?index=0", "proof-consistency": "?old=1"}
+    if row["route"] in {"advice-detail", "advice-bypass", "step-outcome"}:
+        places[row["route"]] = {"uid": uid or fresh_advice(world.people)}
+        if row["route"] == "step-outcome":
+            places[row["route"]]["n"] = "1"
+    queries = {"proof-inclusion": "?index=0", "proof-consistency": "?old=1", "ruleset-diff": "?against=1"}
     kwargs: dict[str, Any] = places.get(row["route"], {}) | (
         {"path": "0/000.p/2"} if row["route"] == "static-tile" else {}
     )
     url = reverse(row["route"], kwargs=kwargs) + queries.get(row["route"], "")
     if row["method"] == "GET":
         return client.get(url, **(headers or {}))
+    if row["method"] == "DELETE":
+        return client.delete(url, **(headers or {}))
     bodies: dict[str, tuple[Any, str]] = {
         "decision-list": (json.dumps(decision()), JSON),
         "decision-batch": (json.dumps(decision()), NDJSON),
         "decision-annotations": (json.dumps({"kind": "note", "text": "Looked at it again."}), JSON),
         "decision-erase": (json.dumps({"basis": "legal_order"}), JSON),
         "log-entries": (world.pen.body(decision_statement()), JSON),
+        "advice-list": (json.dumps({"proposal": decision()}), JSON),
+        "advice-bypass": (json.dumps(BYPASS), JSON),
+        "step-outcome": (json.dumps({"outcome": "not_applicable"}), JSON),
+        "ruleset-list": (rule_file("another-set"), YAML),
+        "ruleset-validate": (rule_file("another-set"), YAML),
+        "ruleset-state": (json.dumps({"to": "retired", "reason": "nobody wants it any more"}), JSON),
+        "standing-list": (
+            json.dumps(STANDING | {"expires_at": format_time(utc_now() + timedelta(hours=1))}),
+            JSON,
+        ),
+        "bypass-review": (json.dumps({"verdict": "justified"}), JSON),
         "agent-list": (json.dumps({"slug": f"bot-{new_uuid7(utc_now())}"}), JSON),
     }
     body, media_type = bodies[row["route"]]
