@@ -152,12 +152,15 @@ def changed_fields(log: Log, advice: FrictionAdvice, stmt: Mapping[str, Any]) ->
         for fact in advice.facts
         if is_body(fact["from"])
         and not (erased and fact["from"] != ACTION)
-        and _form(from_body(fact["from"], body)) != _form(fact.get("value"))
+        and not _is_same(fact.get("value"), from_body(fact["from"], body))
     ]
 
 
-def _form(value: Any) -> bytes:
-    return canonical.encode_any(value)
+def _is_same(advised: Any, decided: Any) -> bool:
+    """A sealed `7.0` comes back as `7`, since that is its RFC 8785 form; the advice had read it as "7"."""
+    if type(advised) is str and type(decided) is int:
+        return advised == str(decided)
+    return canonical.encode_any(advised) == canonical.encode_any(decided)
 
 
 def _decided_body(log: Log, stmt: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
