@@ -70,6 +70,7 @@ tamper-demo: $(RUN_READY) ## Tamper with a scratch copy of the ledger in 25 ways
 
 schema: $(DEV_READY) ## Write schema/openapi.json and the JSON Schemas
 	$(PY) -m ledger.core.schema
+	$(PY) -m advisory.friction.core.schema
 	$(PY) manage.py spectacular --format openapi-json --file schema/openapi.json --validate --fail-on-warn
 
 client-core: ## Copy the core that the Python client carries anew

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 ALL_SCOPES = (
-    "decisions:write", "decisions:read", "ledger:read", "export", "polls:read", "polls:write", "polls:answer",
+    "decisions:write", "decisions:read", "ledger:read", "export", "advice", "polls:read", "polls:write",
+    "polls:answer",
 )  # fmt: skip
 
 

@@ -108,6 +108,11 @@ INSTALLED_APPS = [
 if env.boolean("ECP_POLLS", default=True):
     INSTALLED_APPS.append("advisory.polls")
 
+# --- advisory apps: each can be left out, and the ledger still runs
+if env.boolean("ECP_FRICTION", default=True):
+    INSTALLED_APPS.append("advisory.friction")
+ECP_ADVISORY_MODE = env.choice("ECP_ADVISORY_MODE", "friction", ("observer", "friction"))
+
 MIDDLEWARE = [
     "ecp_project.observability.middleware.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ecp_project.api.authentication import Principal
+    from ledger.rows import KeyRow, SealedRow
 
 MAX_SIGNATURES = 4
 MAX_SIGNED_BYTES = 65_536
@@ -131,16 +132,24 @@ class TransparencyLedger:
         return self._receipt(self._counted(outcome, work.kind))
 
     def append_statement(
-        self, stmt: dict[str, Any], *, now: datetime, sigs: Sequence[Mapping[str, str]] = ()
+        self,
+        stmt: dict[str, Any],
+        *,
+        now: datetime,
+        sigs: Sequence[Mapping[str, str]] = (),
+        parts: Sequence[SealedRow] = (),
+        keys: Sequence[KeyRow] = (),
     ) -> Receipt:
         """Add a statement of any other kind inside the caller's transaction (LEDGER section 9.5).
 
-        Call it last: the head lock is held until the caller commits. `sigs` were checked by the caller.
+        Call it last: the head lock is held until the caller commits. `sigs` were checked by the caller;
+        `parts` and `keys` are those of `seal_parts`, to whose commitments the statement holds.
         """
         assert connection.in_atomic_block, "append_statement joins a transaction; open one first"
         statements.validate(stmt)
         work = plain_work(stmt)
         work.sigs = encode(list(sigs))
+        work.parts, work.keys = parts, keys
         # Django's own cursors bind on the client, which cannot carry binary values.
         try:
             with psycopg.Cursor(connection.connection) as cursor:

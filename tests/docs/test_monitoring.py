@@ -72,7 +72,7 @@ def test_every_metric_is_described_with_its_type_and_labels() -> None:
 def test_no_label_can_name_an_agent_a_person_or_a_decision() -> None:
     allowed = {
         "log", "kind", "path", "reason", "mode", "sink", "method", "role", "scope", "queue", "version",
-        "commit", "view", "status", "panel",
+        "commit", "view", "status", "panel", "level", "reason_code", "rule", "via",
         "outcome", "state", "result",
     }  # fmt: skip
     assert {label for _, labels in declared().values() for label in labels} <= allowed

@@ -181,6 +181,9 @@ PLANTED = [
     ("ledger/selectors/planted.py", "import ledger.services", "Interface over services"),
     ("ledger/services/planted.py", "import ledger.api", "Interface over services"),
     ("ledger/core/planted.py", "import ledger.models", "Interface over services"),
+    ("advisory/friction/core/planted.py", "import django", "Kernel, cores and codecs know no framework"),
+    ("ledger/services/planted.py", "import advisory.friction", "Urls over console"),
+    ("advisory/friction/planted.py", "import ecp_project.console", "Urls over console"),
 ]
 
 

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.perf import console, machine, python_client, records, report, verify_speed
+from tests.perf import console, friction_speed, machine, python_client, records, report, verify_speed
 from tests.perf.client import load, request
 from tests.perf.rig import PROCESSES, PROJECT, THREADS, Rig
 from tests.perf.watchers import watching
@@ -45,11 +45,12 @@ class Plan:
     growth_rounds: int = 5
     growth_turn_s: float = 2.0
     verified: int = 40_000
+    evaluating_s: float = 10
     recorded: int = 10_000
     exported: int = 1_000_000
 
 
-QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000, 1_000, 110_000)
+QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000, 1, 1_000, 110_000)
 
 
 def say(text: str) -> None:
@@ -239,6 +240,8 @@ def at_size(rig: Rig, plan: Plan) -> dict[str, Any]:
 def measured(plan: Plan) -> dict[str, Any]:
     say("Verification, one core")
     figures: dict[str, Any] = {"plan": asdict(plan), "verify": verify_speed.measured(plan.verified)}
+    say("The friction calculator, one core")
+    figures["friction"] = friction_speed.measured(plan.evaluating_s)
     say("Starting the servers")
     small, middle, large = plan.sizes
     with Rig() as rig:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ledger.checkpointer import Checkpointer
     from tests.people import People
+    from tests.security.friction_requests import FrictionRequests
     from tests.security.poll_requests import PollRequests
 
 _ALL: list[dict[str, Any]] = strict_yaml.load(
@@ -40,6 +41,13 @@ _ALL: list[dict[str, Any]] = strict_yaml.load(
 ROWS = [row for row in _ALL if "route" in row]
 if not apps.is_installed("advisory.polls"):
     ROWS = [row for row in ROWS if not row["route"].startswith("poll-")]
+FRICTION_ROUTES = {
+    "advice-list", "advice-detail", "advice-bypass", "step-outcome", "ruleset-list", "ruleset-validate",
+    "ruleset-version", "ruleset-state", "ruleset-diff", "standing-list", "standing-detail", "bypass-list",
+    "bypass-review",
+}  # fmt: skip
+if not apps.is_installed("advisory.friction"):
+    ROWS = [row for row in ROWS if row["route"] not in FRICTION_ROUTES]
 PAGE_ROWS = [row for row in _ALL if "page" in row]  # tests/security/test_console_matrix.py
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 COLUMNS = {"anonymous", *ROLES, "agent"}
@@ -172,6 +180,7 @@ class World:
     unassigned: User
     colleague: Machine
     polls: PollRequests | None
+    friction: FrictionRequests | None
 
 
 @pytest.fixture
@@ -190,6 +199,7 @@ def world(people: People, checkpointer: Checkpointer) -> World:
         unassigned=person("other-maker", people.acme, "manufacturer"),
         colleague=machine(people.acme, "refund-bot"),
         polls=poll_requests(people, uid, pen),
+        friction=friction_requests(people),
     )
 
 
@@ -199,6 +209,14 @@ def poll_requests(people: People, decision_id: str, pen: Pen) -> PollRequests | 
     from tests.security.poll_requests import PollRequests  # noqa: PLC0415 - its models need the app
 
     return PollRequests(people, decision_id, pen)
+
+
+def friction_requests(people: People) -> FrictionRequests | None:
+    if not apps.is_installed("advisory.friction"):
+        return None
+    from tests.security.friction_requests import FrictionRequests  # noqa: PLC0415 - its models need the app
+
+    return FrictionRequests(people)
 
 
 def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, uid: str = "") -> Any:
@@ -215,15 +233,19 @@ def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, 
         "agent-detail": {"slug": "no-such-bot" if uid else agent},
         "dashboard-chart": {"chart": "agent-activity"},
     }
-    queries = {"proof-inclusion": "?index=0", "proof-consistency": "?old=1"}
+    queries = {"proof-inclusion": "?index=0", "proof-consistency": "?old=1", "ruleset-diff": "?against=1"}
     if world.polls is not None and row["route"].startswith("poll-"):
         places[row["route"]] = world.polls.place(row["route"], row["method"], uid)
+    if world.friction is not None and row["route"] in FRICTION_ROUTES:
+        places[row["route"]] = world.friction.place(row["route"], uid)
     kwargs: dict[str, Any] = places.get(row["route"], {}) | (
         {"path": "0/000.p/2"} if row["route"] == "static-tile" else {}
     )
     url = reverse(row["route"], kwargs=kwargs) + queries.get(row["route"], "")
     if row["method"] == "GET":
         return client.get(url, **(headers or {}))
+    if row["method"] == "DELETE":
+        return client.delete(url, **(headers or {}))
     bodies: dict[str, tuple[Any, str]] = {
         "decision-list": (json.dumps(decision()), JSON),
         "decision-batch": (json.dumps(decision()), NDJSON),
@@ -234,6 +256,8 @@ def ask(world: World, row: dict[str, Any], client: Client, headers: Any = None, 
     }
     if world.polls is not None and row["route"].startswith("poll-"):
         bodies[row["route"]] = (world.polls.body(row["route"], row["method"], uid).decode(), JSON)
+    if world.friction is not None and row["route"] in FRICTION_ROUTES:
+        bodies[row["route"]] = world.friction.body(row["route"])
     body, media_type = bodies[row["route"]]
     return client.generic(row["method"], url, body, content_type=media_type, **(headers or {}))
 

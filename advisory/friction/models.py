@@ -1,0 +1,328 @@
+"""Rule sets and what came of them: advice, step outcomes, bypasses (FRICTION 6).
+
+Advice and bypasses are also entries of the log; the rows beside them are what people search and what replay
+reads. A rule-set version is fixed once it has left `draft`, by a trigger.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from ledger.models import Organisation
+
+MAX_STANDING = timedelta(hours=8)
+
+
+class VersionState(models.TextChoices):
+    DRAFT = "draft", _("Draft")
+    SHADOW = "shadow", _("Shadow")
+    ACTIVE = "active", _("Active")
+    RETIRED = "retired", _("Retired")
+
+
+class AdviceMode(models.TextChoices):
+    """As what an evaluation was stored."""
+
+    ACTIVE = "active", _("given to the agent")
+    SHADOW = "shadow", _("beside the active rules")
+    OBSERVER = "observer", _("kept to ourselves")
+
+
+class AdvisoryMode(models.TextChoices):
+    """What an organisation does with its rules."""
+
+    OBSERVER = "observer", _("Observer: nothing is suggested")
+    FRICTION = "friction", _("Friction: advice is given")
+
+
+class Level(models.TextChoices):
+    LOW = "low", _("Low")
+    MEDIUM = "medium", _("Medium")
+    HIGH = "high", _("High")
+
+
+class Outcome(models.TextChoices):
+    COMPLETED = "completed", _("Completed")
+    SKIPPED = "skipped", _("Declined")
+    EXPIRED = "expired", _("Expired")
+    NOT_APPLICABLE = "not_applicable", _("Not applicable")
+
+
+class ReasonCode(models.TextChoices):
+    EMERGENCY = "emergency", _("Emergency")
+    TIME_CRITICAL = "time_critical", _("Too little time")
+    EQUIVALENT_CONTROL = "equivalent_control", _("Another control does the same")
+    RULE_MISFIT = "rule_misfit", _("The rule does not fit")
+    DUPLICATE_REVIEW = "duplicate_review", _("Reviewed already")
+    OTHER = "other", _("Other")
+    UNDECLARED = "undeclared", _("Not declared; found afterwards")
+    STANDING = "standing", _("Under a standing bypass")
+
+
+class Verdict(models.TextChoices):
+    JUSTIFIED = "justified", _("Justified")
+    UNJUSTIFIED = "unjustified", _("Not justified")
+    RULE_SHOULD_CHANGE = "rule_should_change", _("The rule should change")
+
+
+class FrictionMode(models.Model):
+    """The mode of an organisation; without a row it is `ECP_ADVISORY_MODE`."""
+
+    organisation = models.OneToOneField(
+        Organisation, on_delete=models.PROTECT, primary_key=True, related_name="+"
+    )
+    mode = models.CharField(max_length=16, choices=AdvisoryMode)
+    since = models.DateTimeField()
+    actor = models.CharField(max_length=128)
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints = [
+            models.CheckConstraint(condition=Q(mode__in=AdvisoryMode.values), name="frictionmode_mode")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organisation_id}: {self.mode}"
+
+
+class FrictionRuleSet(models.Model):
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    slug = models.CharField(max_length=64)
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(fields=["organisation", "slug"], name="ruleset_slug_once"),
+            models.CheckConstraint(
+                condition=Q(slug__regex=r"^[a-z0-9][a-z0-9-]{1,63}$"), name="ruleset_slug"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class FrictionRuleSetVersion(models.Model):
+    """One imported file. The organisation is copied so that one index can hold one active version of it."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    ruleset = models.ForeignKey(FrictionRuleSet, on_delete=models.PROTECT, related_name="versions")
+    version = models.BigIntegerField()
+    state = models.CharField(max_length=8, choices=VersionState, default=VersionState.DRAFT)
+    source_yaml = models.TextField()
+    canonical_json = models.TextField()
+    sha256 = models.CharField(max_length=71)
+    proposed_by = models.CharField(max_length=128)
+    proposed_at = models.DateTimeField()
+    activated_by = models.CharField(max_length=128, blank=True)
+    changed_at = models.DateTimeField()
+    effective_at = models.DateTimeField(null=True, blank=True)
+    replaces = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    entry = models.UUIDField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(fields=["ruleset", "version"], name="rulesetversion_once"),
+            models.UniqueConstraint(
+                fields=["organisation"], condition=Q(state="active"), name="rulesetversion_one_active"
+            ),
+            models.UniqueConstraint(
+                fields=["organisation"], condition=Q(state="shadow"), name="rulesetversion_one_shadow"
+            ),
+            models.CheckConstraint(condition=Q(state__in=VersionState.values), name="rulesetversion_state"),
+            models.CheckConstraint(condition=Q(version__gte=1), name="rulesetversion_number"),
+            models.CheckConstraint(
+                condition=Q(sha256__regex=r"^sha256:[0-9a-f]{64}$"), name="rulesetversion_hash"
+            ),
+            models.CheckConstraint(
+                condition=Q(activated_by="") | ~Q(activated_by=F("proposed_by")),
+                name="rulesetversion_two_persons",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.ruleset_id} v{self.version} ({self.state})"
+
+
+class StandingBypass(models.Model):
+    """A person says: for the next hour I know. It ends by itself."""
+
+    id = models.UUIDField(primary_key=True)
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    rules = ArrayField(models.CharField(max_length=16), default=list, blank=True)
+    agents = ArrayField(models.CharField(max_length=64), default=list, blank=True)
+    actions = ArrayField(models.CharField(max_length=128), default=list, blank=True)
+    reason = models.TextField()
+    actor = models.CharField(max_length=128)
+    starts_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    entry = models.UUIDField()
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["organisation", "-starts_at"], name="standing_newest")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(expires_at__lte=F("starts_at") + MAX_STANDING) & Q(expires_at__gt=F("starts_at")),
+                name="standing_at_most_8_h",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} until {self.expires_at:%Y-%m-%d %H:%M}"
+
+
+class FrictionAdvice(models.Model):
+    """One evaluation that is on the log under the same id."""
+
+    id = models.UUIDField(primary_key=True)
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    agent = models.CharField(max_length=64)
+    action = models.CharField(max_length=128)
+    ruleset_version = models.ForeignKey(
+        FrictionRuleSetVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="advice"
+    )
+    sha256 = models.CharField(max_length=71, blank=True)
+    engine_version = models.CharField(max_length=64)
+    mode = models.CharField(max_length=8, choices=AdviceMode)
+    level = models.CharField(max_length=8, choices=Level)
+    score = models.IntegerField()
+    input_sha256 = models.CharField(max_length=71)
+    request_mac = models.BinaryField(max_length=32)
+    facts = models.JSONField()
+    facts_erased_at = models.DateTimeField(null=True, blank=True)
+    proposal = models.JSONField()
+    result = models.JSONField()
+    evaluated_at = models.DateTimeField()
+    elapsed_us = models.IntegerField()
+    entry_seq = models.BigIntegerField()
+    actor = models.CharField(max_length=128)
+    previous_advice = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    repeat_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    standing = models.ForeignKey(
+        StandingBypass, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    decision_id = models.UUIDField(null=True, blank=True, unique=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    linked_at = models.DateTimeField(null=True, blank=True)
+    changed_fields = ArrayField(models.CharField(max_length=512), default=list, blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["organisation", "-id"], name="advice_newest"),
+            models.Index(fields=["organisation", "agent", "-id"], name="advice_of_agent"),
+            models.Index(fields=["organisation", "input_sha256"], name="advice_of_input"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(mode__in=AdviceMode.values), name="advice_mode"),
+            models.CheckConstraint(condition=Q(level__in=Level.values), name="advice_level"),
+            models.CheckConstraint(condition=Q(score__gte=0), name="advice_score"),
+            models.CheckConstraint(
+                condition=Q(decision_id__isnull=True, linked_at__isnull=True, decided_at__isnull=True)
+                | Q(decision_id__isnull=False, linked_at__isnull=False, decided_at__isnull=False),
+                name="advice_linked",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agent} {self.action}: {self.level}"
+
+
+class FrictionStepOutcome(models.Model):
+    """What became of one step; the annotation on the log has the same id."""
+
+    id = models.UUIDField(primary_key=True)
+    advice = models.ForeignKey(FrictionAdvice, on_delete=models.PROTECT, related_name="outcomes")
+    n = models.IntegerField()
+    outcome = models.CharField(max_length=16, choices=Outcome)
+    actor = models.CharField(max_length=128)
+    actor_kind = models.CharField(max_length=8)
+    note = models.TextField(blank=True)
+    evidence_url = models.CharField(max_length=2_000, blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints = [
+            models.CheckConstraint(condition=Q(outcome__in=Outcome.values), name="stepoutcome_outcome"),
+            models.CheckConstraint(condition=Q(n__gte=1), name="stepoutcome_number"),
+            models.UniqueConstraint(
+                fields=["advice", "n", "actor"],
+                condition=Q(outcome="completed"),
+                name="stepoutcome_completed_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.advice_id} step {self.n}: {self.outcome}"
+
+
+class FrictionBypass(models.Model):
+    """Acting despite advice, on the log under the same id."""
+
+    id = models.UUIDField(primary_key=True)
+    advice = models.ForeignKey(FrictionAdvice, on_delete=models.PROTECT, related_name="bypasses")
+    steps = ArrayField(models.IntegerField())
+    reason_code = models.CharField(max_length=32, choices=ReasonCode)
+    reason_text = models.TextField()
+    actor = models.CharField(max_length=128)
+    actor_kind = models.CharField(max_length=8)
+    on_behalf_of = models.CharField(max_length=128, blank=True)
+    by_reconciler = models.BooleanField(default=False)
+    same_text = models.BooleanField(default=False)
+    standing = models.ForeignKey(
+        StandingBypass, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    at = models.DateTimeField()
+    review_due_at = models.DateTimeField(null=True, blank=True)
+    review_verdict = models.CharField(max_length=32, choices=Verdict, blank=True)
+    reviewed_by = models.CharField(max_length=128, blank=True)
+    reviewed_at = models.DateTimeField(null=True, blank=True)
+    entry_seq = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["review_due_at"], condition=Q(review_verdict=""), name="bypass_due"),
+        ]
+        constraints = [
+            # Two reconcilers at once cannot both find the same bypass.
+            models.UniqueConstraint(
+                fields=["advice"], condition=Q(by_reconciler=True), name="bypass_found_once"
+            ),
+            models.CheckConstraint(condition=Q(reason_code__in=ReasonCode.values), name="bypass_reason_code"),
+            models.CheckConstraint(
+                condition=Q(review_verdict="", reviewed_by="", reviewed_at__isnull=True)
+                | (Q(review_verdict__in=Verdict.values) & ~Q(reviewed_by="") & Q(reviewed_at__isnull=False)),
+                name="bypass_review",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.advice_id}: {self.reason_code}"
+
+
+class DryRunCount(models.Model):
+    """Dry runs of an agent on one day: no advice is stored, but shopping for mild advice shows."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    agent = models.CharField(max_length=64)
+    day = models.DateField()
+    count = models.IntegerField(default=0)
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints = [models.UniqueConstraint(fields=["organisation", "agent", "day"], name="dryrun_once")]
+
+    def __str__(self) -> str:
+        return f"{self.agent} {self.day}: {self.count}"

@@ -1,0 +1,87 @@
+"""The whole way of a piece of advice over REST, and its twin: the bypass that nobody declared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ledger.models import EntrySearch
+
+if TYPE_CHECKING:
+    from tests.advisory.friction.world import World
+
+pytestmark = pytest.mark.db
+
+
+def test_ask_complete_one_step_bypass_the_rest_and_decide(world: World) -> None:
+    asked = world.ask()
+    assert asked.status_code == 201, asked.content
+    advice = asked.json()
+    assert (advice["level"], advice["mode"]) == ("high", "friction")
+    assert [fired["rule"] for fired in advice["fired"]][:2] == ["PAY-100", "OPS-100"]
+    assert (advice["advisory"], advice["blocking"]) == (True, False)
+    assert [step["type"] for step in advice["steps"]][:3] == [
+        "extra_documentation",
+        "rehearsal",
+        "second_review",
+    ]
+
+    done = world.post(f"advice/{advice['id']}/steps/1/outcome/", {"outcome": "completed"})
+    assert done.status_code == 201, done.content
+    bypass = world.post(
+        f"advice/{advice['id']}/bypass/",
+        {
+            "steps": "all",
+            "reason_code": "time_critical",
+            "reason_text": "Cut-off at the bank is in four minutes.",
+        },
+    )
+    assert bypass.status_code == 201, bypass.content
+    assert bypass.json()["recorded"] is True
+    assert 1 not in bypass.json()["steps"]
+
+    decision = world.decide(
+        {
+            "advice_id": advice["id"],
+            "level": "high",
+            "bypassed": True,
+            "bypass_reason": "No time for all the steps.",
+        }
+    )
+    world.reconcile()
+
+    told = world.get(f"advice/{advice['id']}/", "auditor").json()
+    assert told["decision"] == {"id": decision, "changed_fields": []}
+    assert [one["n"] for one in told["outcomes"]] == [1]
+    [recorded] = world.statements("ecp.friction.bypass/1")
+    assert recorded["id"] == bypass.json()["id"]
+    assert recorded["reason_code"] == "time_critical"
+    [stated] = world.statements("ecp.friction.advice/1")
+    assert stated["id"] == advice["id"]
+    [annotated] = world.statements("ecp.annotation/1")
+    assert (annotated["target"], annotated["text"], annotated["status"]) == (
+        advice["id"], "step 1 extra_documentation: completed", "success",
+    )  # fmt: skip
+    shown = EntrySearch.objects.get(entry__uid=decision)
+    assert (shown.level, shown.bypassed) == ("high", True)
+
+
+def test_an_undeclared_bypass_is_found_and_is_found_once(world: World) -> None:
+    advice = world.ask().json()
+    decision = world.decide({"advice_id": advice["id"], "level": "high", "bypassed": False})
+    assert EntrySearch.objects.filter(entry__uid=decision, bypassed=True).count() == 0
+    world.reconcile()
+    world.reconcile()
+    [found] = world.statements("ecp.friction.bypass/1")
+    assert (found["actor"], found["reason_code"]) == ("system:friction", "undeclared")
+    assert (found["on_behalf_of"], found["decision_id"]) == ("agent:pay-agent-3", decision)
+    named = {step["n"]: step["type"] for step in advice["steps"]}
+    assert [named[n] for n in found["steps"]] == [
+        "extra_documentation",
+        "rehearsal",
+        "second_review",
+        "delay",
+    ]
+    assert EntrySearch.objects.get(entry__uid=decision).bypassed is True
+    assert world.get("bypasses/?review=due", "auditor").json()["results"][0]["reason_code"] == "undeclared"
