@@ -69,7 +69,9 @@ PROBLEMS: dict[str, Problem] = {
     "too_many_terms": Problem((400,), "Too many terms", "Keep a query within 20 terms."),
     "endpoint_forbidden": Problem((400,), "Delivery address refused", "Use a public https address."),
     # --- polls (POLLS sections 1 to 7)
-    "value_invalid": Problem((400, 422), "Poll not possible", "Correct the member that the pointer names."),
+    "value_invalid": Problem(
+        (400, 422), "Value not allowed", "Send one of the values that the detail names."
+    ),
     "schema_invalid": Problem((400,), "Not an answer", "Send kid, payload and signature as documented."),
     "cron_invalid": Problem(
         (400,), "Not a schedule", "Write five fields: minute hour day month weekday, 5 minutes apart."
@@ -90,6 +92,14 @@ PROBLEMS: dict[str, Problem] = {
     "poll_open": Problem((409,), "Poll still open", "Results exist after the poll has closed."),
     "nonce_reused": Problem((409,), "Nonce used before", "Make a new nonce for each answer."),
     "already_answered": Problem((409,), "Already answered", "This poll counts the first answer."),
+    # --- rule sets, advice and bypasses (FRICTION section 5)
+    "ruleset_invalid": Problem((400,), "No rule set", "Correct the lines that errors names."),
+    "step_unknown": Problem((400,), "No such step", "Use step numbers of this advice."),
+    "bypass_reason_too_short": Problem(
+        (400,), "Reason too short", "Give a reason of at least 10 visible characters."
+    ),
+    "expiry_required": Problem((400,), "No end given", "Say when it ends, within 8 hours."),
+    "expiry_too_far": Problem((400,), "End too far away", "Let it end within 8 hours; ask again later."),
     # --- who asks
     "credentials_missing": Problem((401,), "Not signed in", "Send Authorization: Bearer with an API key."),
     "credentials_invalid": Problem((401,), "Credentials not valid", "Check the key, or ask for a new one."),
@@ -101,6 +111,7 @@ PROBLEMS: dict[str, Problem] = {
     "agent_not_allowed": Problem(
         (403,), "Agent not allowed", "Name a registered, active agent that this key may speak for."
     ),
+    "four_eyes": Problem((403,), "Another person is needed", "Ask somebody who did not propose it."),
     "csrf_failed": Problem((403,), "Form expired", "Reload the page and send the form again."),
     # --- what is asked for
     "not_found": Problem((404,), "Not found", "Check the address and the organisation of your key."),
@@ -110,6 +121,9 @@ PROBLEMS: dict[str, Problem] = {
     "reveal_needed": Problem((409,), "Reason needed", "Say first why you need to read private values."),
     "erasure_state": Problem((409,), "Decided already", "Load the page again; it shows the state now."),
     "id_reused": Problem((409,), "Id already used", "Use a new UUIDv7 for a new decision."),
+    "version_exists": Problem((409,), "Version not new", "Raise the version number of the file."),
+    "state_invalid": Problem((409,), "Not from this state", "Look at its present state first."),
+    "step_already_done": Problem((409,), "Step already done", "Nothing is left to do or to bypass there."),
     "body_too_large": Problem((413,), "Request body too large", "Send less in one request."),
     "batch_too_large": Problem((413,), "Batch too large", "Send at most 1,000 lines and 5 MiB."),
     "too_large": Problem((413,), "Document too large", "Shorten the statement or its private context."),
@@ -127,6 +141,7 @@ PROBLEMS: dict[str, Problem] = {
     "internal_error": Problem((500,), "Internal error", "Tell your administrator the request id."),
     # --- the ledger or the database cannot take it now
     "ledger_halted": Problem((503,), "Ledger halted", "Nothing was stored. Retry as Retry-After says."),
+    "part_failed": Problem((503,), "A part failed", "Leave this part out, or tell whoever runs it."),
     "ledger_busy": Problem((503,), "Ledger busy", "Nothing was stored. Retry as Retry-After says."),
     "outcome_unknown": Problem((503,), "Outcome unknown", "Retry with the same id; it is safe."),
     "database_unavailable": Problem((503,), "Database unavailable", "Retry as Retry-After says."),
