@@ -6,7 +6,7 @@ Counts speak of a window of the newest 10,000 matches and are never a total of t
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import EmptyResultSet
@@ -96,8 +96,6 @@ def _counted(
     page: Page, viewer: Viewer, query: LedgerQuery, keys: Sequence[str]
 ) -> tuple[dict[str, dict[str, int]], int]:
     found = page_matches(page, viewer, query)
-    if found.gathered is not None:
-        found = replace(found, rows=found.gathered)
     rows = found.newest(0, page.as_of).values_list(*COLUMNS.values())[:WINDOW]
     try:
         window, parameters = rows.query.sql_with_params()

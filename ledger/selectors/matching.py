@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.search import SearchQuery
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
 ANNOTATION = "ecp.annotation/1"
 TIMEOUT_MS = 2_000
-# Where many entries have an annotation, walking the log finds a page of them at once; where few have, the
-# index finds all of them at once. How many they are PostgreSQL cannot guess, so walking is tried for a while.
-WALK_MS = 100
+# So many annotations of a kind are collected at once; of more, the newest entries soon show a page.
+FEW = 5_000
 # Answered by the search projection, which may lag; the empty key is free text.
 _SEARCHED = frozenset({"", "zone", "friction", "bypassed", "has", "action"})
 _ORDERED = frozenset({"zone", "friction", "bypassed"})  # the projection has an index for them, newest first
@@ -63,16 +62,12 @@ SELECT DISTINCT ON (at) at, low FROM halving ORDER BY at, high - low
 class Matches:
     """Entries that fit a query, at positions [low, end) of one log; not in order yet, and not read.
 
-    `rows` suits who walks the log from one end and looks at each entry; `gathered`, where it differs, finds
-    the same for who collects all hits from an index and sorts them.
-
     `by_seq` tells which column leads the way: indexes of agent and kind end in `seq`, the primary key and
     those of the projection in the id.
     """
 
     log: Log
     rows: QuerySet[Entry]
-    gathered: QuerySet[Entry] | None
     low: int
     end: int
     is_searched: bool
@@ -82,23 +77,12 @@ class Matches:
         self, low: int, end: int, count: int, *, is_newest: bool, columns: Mapping[str, F] | None = None
     ) -> list[Any]:
         """At most `count` entries from one end of [low, end), with `columns` beside their own."""
-
-        def ordered(way: QuerySet[Entry]) -> QuerySet[Entry]:
-            found = replace(self, rows=way)
-            rows = found.newest(low, end) if is_newest else found.oldest(low, end)
-            return rows.annotate(**(columns or {}))  # names of the code, no caller's
-
-        walked = ordered(self.rows)[:count]
+        rows = self.newest(low, end) if is_newest else self.oldest(low, end)
+        rows = rows.annotate(**(columns or {}))[:count]  # names of the code, no caller's
         if not self.is_searched:
-            return list(walked)
-        if self.gathered is not None:
-            with suppress(Invalid), in_time(WALK_MS):
-                return list(walked)
-            sorting = F("id") + 0  # an order that no index has, so that nobody walks for it
-            order = sorting.desc() if is_newest else sorting.asc()
-            walked = ordered(self.gathered).order_by(order)[:count]
+            return list(rows)
         with in_time(TIMEOUT_MS):
-            return list(walked)
+            return list(rows)
 
     def between(self, low: int, end: int) -> QuerySet[Entry]:
         """Positions are said once, and of the column that leads the way.
@@ -145,26 +129,19 @@ def matching(
     if words := query.words():
         rows = rows.filter(search__explanation=SearchQuery(words, search_type="websearch", config="simple"))
     for term in query.terms:
-        condition = _condition(term) or _contributed(term, viewer, log, now)
+        condition = _condition(term, log) or _contributed(term, viewer, log, now)
         if condition is not None:
             rows = rows.exclude(condition) if term.negated else rows.filter(condition)
-    said = [term for term in query.terms if term.key == "has" and term.values[0] != SEALED]
-    gathered = rows if said else None
-    for term in said:
-        is_said, targets = _said(term.values[0], log)
-        rows = rows.filter(~is_said if term.negated else is_said)
-        assert gathered is not None
-        gathered = gathered.exclude(targets) if term.negated else gathered.filter(targets)
     is_searched = any(term.key in _SEARCHED for term in query.terms)
     leads = only_decisions or bool(kind) or any(len(query.values(key)) == 1 for key in ("agent", "kind"))
     low, end = _positions(log, query, as_of, now)
     is_ordered = any(term.key in _ORDERED or SEALED in term.values for term in query.terms)
-    return Matches(log, rows, gathered, low, end, is_searched, by_seq=leads and not is_ordered)
+    return Matches(log, rows, low, end, is_searched, by_seq=leads and not is_ordered)
 
 
-def _condition(term: Term) -> Q | None:
-    """What a term asks of a row; None where it asks for positions, words, or what others say of it."""
-    condition: Q | None = None
+def _condition(term: Term, log: Log) -> Q | Exists | None:
+    """What a term asks of a row; None where it asks for positions or for words."""
+    condition: Q | Exists | None = None
     match term.key:
         case "agent":
             condition = Q(agent__in=term.values)
@@ -180,6 +157,8 @@ def _condition(term: Term) -> Q | None:
             condition = Q(search__bypassed=term.values[0] == "true")
         case "has" if term.values[0] == SEALED:
             condition = Q(search__body__has_key="sealed")
+        case "has":
+            condition = _said(term.values[0], log)
         case "seq" if term.negated:
             low, end = grammar.positions(term.values[0])
             condition = Q(seq__gte=low, seq__lt=end)
@@ -211,15 +190,19 @@ def _action(values: tuple[str, ...]) -> Q:
     return Q(action__in=values, search__explanation=words)
 
 
-def _said(value: str, log: Log) -> tuple[Exists, Q]:
-    """An annotation of this kind: asked of one entry after the other, and as the set of all that have one."""
+def _said(value: str, log: Log) -> Q | Exists:
+    """Entries with an annotation of this kind.
+
+    Where few have one, an index finds all of them at once; where many have, one entry after the other is
+    asked. PostgreSQL cannot guess which it is.
+    """
     first = log.id * POSITIONS_PER_LOG
     own = EntrySearch.objects.filter(entry_id__gte=first, entry_id__lt=first + POSITIONS_PER_LOG)
+    said = own.filter(body__contains={"v": ANNOTATION, "kind": value})
+    if len(said.values_list("entry_id")[: FEW + 1]) <= FEW:
+        return Q(uid__in=said.values(about=Cast(KeyTextTransform("target", "body"), UUIDField())))
     about_it = JSONObject(v=Value(ANNOTATION), kind=Value(value), target=Cast(OuterRef("uid"), TextField()))
-    targets = own.filter(body__contains={"v": ANNOTATION, "kind": value}).values(
-        about=Cast(KeyTextTransform("target", "body"), UUIDField())
-    )
-    return Exists(own.filter(body__contains=about_it)), Q(uid__in=targets)
+    return Exists(own.filter(body__contains=about_it))
 
 
 def _positions(log: Log, query: LedgerQuery, as_of: int, now: datetime) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from ecp_project.console.templatetags.console import ago
 from ecp_project.kernel.clock import format_time
 from ledger.models import Entry, EntrySearch, Membership, Role
-from ledger.selectors import lists
+from ledger.selectors import lists, matching
 from ledger.selectors.query import KEYS
 from tests.console.desk import (
     DECISIONS,
@@ -126,6 +126,15 @@ def positions(page: str) -> list[int]:
 )
 def test_terms_narrow_the_decisions(entries: list[Entry], people: People, q: str, found: list[int]) -> None:
     assert len(entries) == 4
+    assert positions(shown(people.ben, DECISIONS, q=q)) == found
+
+
+@pytest.mark.parametrize(("q", "found"), [("has:note", [0]), ("-has:note", [2, 1]), ("has:outcome", [])])
+def test_many_annotations_are_looked_for_entry_by_entry_and_find_the_same(
+    entries: list[Entry], people: People, monkeypatch: pytest.MonkeyPatch, q: str, found: list[int]
+) -> None:
+    assert len(entries) == 4
+    monkeypatch.setattr(matching, "FEW", -1)
     assert positions(shown(people.ben, DECISIONS, q=q)) == found
 
 
