@@ -205,7 +205,7 @@ def settle(rig: Rig) -> None:
 
 
 def at_size(rig: Rig, plan: Plan) -> dict[str, Any]:
-    uid, entries = rig.last_id(), rig.head()
+    (uid,), entries = rig.newest_of("load-bot", "uid"), rig.head()
     get = {
         "list page of 50": "/api/v1/decisions/?page_size=50",
         "list page, filtered": "/api/v1/decisions/?page_size=50&agent=load-bot&action=price.update",

@@ -104,9 +104,6 @@ class Rig:
         """Entries that searches see."""
         return self._number("SELECT coalesce(max(next_seq), 0) FROM ledger_cursor WHERE name = 'search'")
 
-    def last_id(self) -> str:
-        return str(self._value("SELECT uid FROM ledger_entry ORDER BY id DESC LIMIT 1"))
-
     def log_id(self) -> int:
         return self._number("SELECT min(id) FROM ledger_log")
 
