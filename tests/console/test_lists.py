@@ -138,6 +138,21 @@ def test_many_annotations_are_looked_for_entry_by_entry_and_find_the_same(
     assert positions(shown(people.ben, DECISIONS, q=q)) == found
 
 
+@pytest.mark.parametrize(("dense", "few"), [(1, 5_000), (100, 5_000), (100, 0)])
+def test_frequent_and_rare_words_find_the_same(
+    entries: list[Entry], people: People, monkeypatch: pytest.MonkeyPatch, dense: int, few: int
+) -> None:
+    """Walked through from the newest, taken from the index, and walked after the index found too many."""
+    assert len(entries) == 4
+    queries = ("lamp", "lamp -carpet", '"sales of the lamp"', "lamp agent:pricing-bot", "unheard")
+    wanted = [positions(shown(people.ben, ENTRIES, q=q)) for q in queries]
+    assert all(wanted[:-1])
+    assert wanted[-1] == []
+    monkeypatch.setattr(matching, "DENSE", dense)
+    monkeypatch.setattr(matching, "FEW_HITS", few)
+    assert [positions(shown(people.ben, ENTRIES, q=q)) for q in queries] == wanted
+
+
 def test_time_cuts_between_two_entries(entries: list[Entry], people: People) -> None:
     moment = format_time(entries[3].rcvd)  # the annotation came in a batch of its own
     assert positions(shown(people.ben, ENTRIES, q=f"since:{moment}")) == [3]

@@ -253,14 +253,6 @@ def measured(plan: Plan) -> dict[str, Any]:
         growth.append(cost_at(rig, plan, middle))
         say(f"Batches of {LINES}, {BATCH_CLIENTS} clients, {plan.sustained_s:.0f} s")
         figures["sustained"] = sustained(rig, plan)
-        say(f"Batches without and with a private context, {plan.rounds} rounds")
-        figures["batch"] = batches(rig, plan)
-        say(f"{STREAMS} live views, {plan.rounds} rounds")
-        figures["live"] = live(rig, plan)
-        say(f"The Python client, {python_client.THREADS} threads, {plan.rounds} rounds")
-        figures["client"] = client(rig, plan)
-        growth.append(cost_at(rig, plan, large))
-        figures["growth"] = growth
         fill(rig, plan.exported)
         say("The console's pages, one request at a time")
         person = console.Console(rig)
@@ -271,6 +263,14 @@ def measured(plan: Plan) -> dict[str, Any]:
             )
         say(f"An export of {plan.exported:,} rows by the worker")
         figures["export"] = console.exported(rig, person, plan.exported)
+        say(f"Batches without and with a private context, {plan.rounds} rounds")
+        figures["batch"] = batches(rig, plan)
+        say(f"{STREAMS} live views, {plan.rounds} rounds")
+        figures["live"] = live(rig, plan)
+        say(f"The Python client, {python_client.THREADS} threads, {plan.rounds} rounds")
+        figures["client"] = client(rig, plan)
+        growth.append(cost_at(rig, plan, large))
+        figures["growth"] = growth
     return figures
 
 
