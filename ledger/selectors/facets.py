@@ -95,7 +95,7 @@ def _keys(page: Page) -> list[str]:
 def _counted(
     page: Page, viewer: Viewer, query: LedgerQuery, keys: Sequence[str]
 ) -> tuple[dict[str, dict[str, int]], int]:
-    found = page_matches(page, viewer, query)
+    found = page_matches(page, viewer, query).narrowed()
     rows = found.newest(0, page.as_of).values_list(*COLUMNS.values())[:WINDOW]
     try:
         window, parameters = rows.query.sql_with_params()

@@ -136,7 +136,7 @@ def fresh(
     page = list_head(viewer=viewer, parameters=parameters, only_decisions=only_decisions, now=now)
     found = page_matches(page, viewer)
     with in_time(TIMEOUT_MS):
-        count = len(found.newest(after, found.end).values_list("id")[:MAX_FRESH])
+        count = len(found.narrowed().newest(after, found.end).values_list("id")[:MAX_FRESH])
     behind = max(0, page.as_of - page.state.searched_size) if found.is_searched else 0
     return Fresh(count, behind)
 
@@ -258,7 +258,7 @@ def _hints(page: Page, viewer: Viewer) -> list[int]:
     found = []
     with suppress(Invalid), in_time(HINT_TIMEOUT_MS):  # what was found until then helps as well
         for place, term in enumerate(page.query.terms[:MAX_HINTS]):
-            fewer = page_matches(page, viewer, page.query.without(term))
+            fewer = page_matches(page, viewer, page.query.without(term)).narrowed()
             # As many as a page has: for a single one PostgreSQL would rather walk the log than ask an index.
             if fewer.newest(0, page.as_of).values_list("id", flat=True)[: page.size]:
                 found.append(place)

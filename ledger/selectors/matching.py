@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.search import SearchQuery
@@ -61,6 +61,23 @@ WITH RECURSIVE halving(at, low, high) AS (
 SELECT DISTINCT ON (at) at, low FROM halving ORDER BY at, high - low
 """
 
+# How often the newest entries hold the words and, where that is seldom, all entries that do.
+FEW_SQL = """
+WITH near AS MATERIALIZED (
+    SELECT FROM ledger_entrysearch
+    WHERE entry_id >= %(near)s AND entry_id < %(last)s
+      AND explanation @@ websearch_to_tsquery('simple', %(words)s)
+    LIMIT %(dense)s
+), hits AS MATERIALIZED (
+    SELECT entry_id FROM ledger_entrysearch
+    WHERE entry_id >= %(first)s AND entry_id < %(last)s
+      AND explanation @@ websearch_to_tsquery('simple', %(words)s)
+      AND (SELECT count(*) FROM near) < %(dense)s
+    LIMIT %(few)s + 1
+)
+SELECT (SELECT count(*) FROM near), ARRAY(SELECT entry_id FROM hits)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Matches:
@@ -76,17 +93,34 @@ class Matches:
     end: int
     is_searched: bool
     by_seq: bool
+    words: str = ""  # as `websearch_to_tsquery` takes them
 
     def first(
         self, low: int, end: int, count: int, *, is_newest: bool, columns: Mapping[str, F] | None = None
     ) -> list[Any]:
         """At most `count` entries from one end of [low, end), with `columns` beside their own."""
-        rows = self.newest(low, end) if is_newest else self.oldest(low, end)
-        rows = rows.annotate(**(columns or {}))[:count]  # names of the code, no caller's
-        if not self.is_searched:
-            return list(rows)
-        with in_time(TIMEOUT_MS):
-            return list(rows)
+        with in_time(TIMEOUT_MS) if self.is_searched else nullcontext():
+            found = self.narrowed()
+            rows = found.newest(low, end) if is_newest else found.oldest(low, end)
+            return list(rows.annotate(**(columns or {}))[:count])  # names of the code, no caller's
+
+    def narrowed(self) -> Matches:
+        """The same entries, named one by one where words are rare; one query, inside a time limit."""
+        if not self.words:
+            return self
+        first, last = (self.log.id * POSITIONS_PER_LOG + seq for seq in (self.low, self.end))
+        values: dict[str, Any] = {
+            "words": self.words,
+            "first": first,
+            "near": max(first, last - NEAR),
+            "last": last,
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(FEW_SQL, values | {"dense": DENSE, "few": FEW_HITS})
+            near, hits = cursor.fetchone()
+        if near >= DENSE or len(hits) > FEW_HITS:
+            return self
+        return replace(self, rows=self.rows.filter(id__in=hits), words="")
 
     def between(self, low: int, end: int) -> QuerySet[Entry]:
         """Positions are said once, and of the column that leads the way.
@@ -130,37 +164,19 @@ def matching(
         rows = rows.filter(kind=DECISION)
     if kind:
         rows = rows.filter(kind=kind)
-    low, end = _positions(log, query, as_of, now)
     if words := query.words():
-        text = SearchQuery(words, search_type="websearch", config="simple")
-        rows = rows.filter(search__explanation=text)
-        if any(not term.key and not term.negated for term in query.terms):
-            hits = _few_hits(text, *(log.id * POSITIONS_PER_LOG + seq for seq in (low, end)))
-            rows = rows if hits is None else rows.filter(id__in=hits)
+        rows = rows.filter(search__explanation=SearchQuery(words, search_type="websearch", config="simple"))
     for term in query.terms:
         condition = _condition(term, log) or _contributed(term, viewer, log, now)
         if condition is not None:
             rows = rows.exclude(condition) if term.negated else rows.filter(condition)
     is_searched = any(term.key in _SEARCHED for term in query.terms)
     leads = only_decisions or bool(kind) or any(len(query.values(key)) == 1 for key in ("agent", "kind"))
+    low, end = _positions(log, query, as_of, now)
+    if not any(not term.key and not term.negated for term in query.terms):
+        words = ""  # an index finds what is there, not what is missing
     is_ordered = any(term.key in _ORDERED or SEALED in term.values for term in query.terms)
-    return Matches(log, rows, low, end, is_searched, by_seq=leads and not is_ordered)
-
-
-def _few_hits(text: SearchQuery, first: int, last: int) -> list[int] | None:
-    """All entries in [first, last) that hold the text, where those are few; None where they are many."""
-    own = EntrySearch.objects.filter(entry_id__gte=first, entry_id__lt=last, explanation=text)
-    ids = own.values_list("entry_id", flat=True)
-    near = ids.filter(entry_id__gte=last - NEAR)[:DENSE]
-    if len(near) == DENSE:
-        return None
-    with transaction.atomic(), connection.cursor() as cursor:
-        # Whoever set a time limit for this transaction keeps it; plans are free again afterwards.
-        plans = "SELECT set_config('enable_seqscan', %s, true), set_config('enable_indexscan', %s, true)"
-        cursor.execute(plans, ["off", "off"])
-        found = list(ids[: FEW_HITS + 1])
-        cursor.execute(plans, ["on", "on"])
-    return found if len(found) <= FEW_HITS else None
+    return Matches(log, rows, low, end, is_searched, by_seq=leads and not is_ordered, words=words)
 
 
 def _condition(term: Term, log: Log) -> Q | Exists | None:
