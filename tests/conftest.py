@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connections
 from hypothesis import HealthCheck, settings
 
 from tests import databases, sockets
@@ -79,7 +78,7 @@ def committed_db(
         try:
             yield database_name
         finally:
-            connections.close_all()
+            databases.let_rest()
             databases.remove_committed_rows(cluster, database_name)
 
 
