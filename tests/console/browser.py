@@ -35,7 +35,10 @@ def installed_browser() -> str | None:
 
 
 class Browser:
-    """Chromium with one page. `complaints` collects console errors, exceptions and refusals of the CSP."""
+    """Chromium with one page at a time, whose profile knows nothing of the pages before it.
+
+    `complaints` collects console errors, exceptions and refusals of the CSP.
+    """
 
     def __init__(self, program: str, profile: Path) -> None:
         reads, self._to = _spare_pipe()
@@ -57,13 +60,25 @@ class Browser:
         self._rest = b""
         self._number = 0
         self._events: list[dict[str, Any]] = []
+        self._context = ""
         self._session: str | None = None
         self.complaints: list[str] = []
-        targets = self.call("Target.getTargets")["targetInfos"]
-        page = next(target["targetId"] for target in targets if target["type"] == "page")
+
+    def open_page(self) -> None:
+        """A page with cookies, storage and cache of its own; starting a browser takes far longer."""
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        page = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        self._context = context
         self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.bringToFront")
+
+    def close_page(self) -> None:
+        self._session = None
+        self.call("Target.disposeBrowserContext", browserContextId=self._context)
+        self._events.clear()
+        self.complaints = []
 
     def close(self) -> None:
         os.close(self._to)  # the browser ends when its pipe does

@@ -48,15 +48,23 @@ def site(committed_db: str) -> Iterator[str]:
     connections.close_all()
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One process for all tests of a worker."""
     program = installed_browser()
     if program is None:
         pytest.skip("no Chromium here: apt-get install chromium")
-    found = Browser(program, tmp_path / "profile")
-    found.resize(1400, 900)
+    found = Browser(program, tmp_path_factory.mktemp("browser"))
     yield found
     found.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    chromium.open_page()
+    chromium.resize(1400, 900)
+    yield chromium
+    chromium.close_page()
 
 
 @pytest.fixture

@@ -21,11 +21,13 @@ from ledger.models import Entry
 from ledger.services import projections
 from ledger.services.identities import agent_create, organisation_create
 from ledger.services.ledger import TransparencyLedger
+from tests.databases import remove_committed_rows
 from tests.docs.documents import read, table
 
 if TYPE_CHECKING:
     from ledger.checkpointer import Checkpointer
     from ledger.models import Log
+    from tests.databases import Cluster
 
 ENTRIES = 20_000
 BATCH = 1_000
@@ -79,7 +81,10 @@ def growth(slug: str, context: dict[str, Any] | None, checkpointer: Checkpointer
 
 
 @pytest.mark.perf
-def test_growth_for_each_entry_is_what_storage_md_says(checkpointer: Checkpointer) -> None:
+def test_growth_for_each_entry_is_what_storage_md_says(
+    checkpointer: Checkpointer, cluster: Cluster, database_name: str
+) -> None:
+    remove_committed_rows(cluster, database_name, truncate=True)
     plain = growth("plain", None, checkpointer)
     sealed = growth("sealed", CONTEXT, checkpointer)
     measured = {name: [*plain.get(name, [0, 0]), *sealed[name]] for name in sealed}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
+from ecp_project.kernel.clock import utc_now
+from ledger.services.identities import organisation_create
 from tests import databases
 from tests.sockets import ForeignAddressError
 
@@ -52,8 +54,9 @@ def test_objects_belong_to_the_owner_that_nobody_logs_in_as(cluster: Cluster, co
         assert guards == [(superuser, "A")] * 2
 
 
+@pytest.mark.parametrize("how", [{}, {"truncate": True}])
 def test_clean_up_empties_tables_and_leaves_every_trigger_enabled_always(
-    cluster: Cluster, committed_db: str
+    cluster: Cluster, committed_db: str, how: dict[str, bool]
 ) -> None:
     triggers = (
         "SELECT tgrelid::regclass::text, tgname, tgenabled FROM pg_trigger "
@@ -61,14 +64,14 @@ def test_clean_up_empties_tables_and_leaves_every_trigger_enabled_always(
     )
     with cluster.connect(committed_db) as admin:
         before = admin.execute(triggers).fetchall()
-        admin.execute(
-            "INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, "
-            "is_staff, is_active, date_joined) VALUES ('', false, 'ada', '', '', '', true, true, now())"
-        )
-        databases.remove_committed_rows(cluster, committed_db)
-        assert admin.execute(triggers).fetchall() == before
-        assert admin.execute("SELECT count(*) FROM auth_user").fetchone() == (0,)
-        assert admin.execute("SELECT count(*) > 0 FROM auth_group").fetchone() == (True,)
+        for _ in range(2):  # numbers begin anew, too
+            organisation, log = organisation_create(slug="acme", title="Acme", now=utc_now())
+            assert (organisation.pk, log.pk) == (1, 1)
+            databases.remove_committed_rows(cluster, committed_db, **how)
+            assert admin.execute(triggers).fetchall() == before
+            assert admin.execute("SELECT count(*) FROM ledger_log").fetchone() == (0,)
+            assert admin.execute("SELECT count(*) FROM ledger_head").fetchone() == (0,)
+            assert admin.execute("SELECT count(*) > 0 FROM auth_group").fetchone() == (True,)
 
 
 def test_clean_up_refuses_a_database_that_is_not_for_tests(cluster: Cluster) -> None:
