@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q
 from django.forms import Media
 from django.http import Http404
+from django.utils.html import format_html
 
+from ecp_project.api.methods import READING, not_allowed
 from ecp_project.api.problems import refusal
 from ecp_project.kernel.clock import utc_now
-from ecp_project.kernel.errors import EcpError
+from ecp_project.kernel.errors import EcpError, Unavailable
 from ledger.models import Organisation, Role
 from ledger.selectors.console import Viewer, viewer_of
 from ledger.services.staff import act_record
 
 if TYPE_CHECKING:  # Django's classes take their parameter in the type checker only
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from django.db.models import ForeignKey, ManyToManyField, QuerySet
     from django.http import HttpRequest, HttpResponse
@@ -28,9 +31,12 @@ if TYPE_CHECKING:  # Django's classes take their parameter in the type checker o
 else:
     _ModelAdmin = admin.ModelAdmin
 
+# Who reads agents' registration, keys and members (SECURITY section 2).
+REGISTRY_READERS = (Role.AUDITOR, Role.OPERATOR, Role.ADMIN)
 LAST_LOG = "ecp.log"  # in the session: slug of the log that the person looked at last
 # Of the request: slug of the log, or id of the organisation, that a page is about, whatever its address says.
 PAGE_LOG, PAGE_ORGANISATION = "ecp.page_log", "ecp.page_organisation"
+REFUSED = "ecp.refused"  # of the request: why the log took nothing, while the form is shown again
 PAGE_LOGS = "ecp.page_logs"  # of the request: the logs that the person sees, where a page has read them
 
 
@@ -43,6 +49,18 @@ def request_viewer(request: HttpRequest) -> Viewer:
     return viewer
 
 
+def refusing(form: type[Any], problem: EcpError) -> type[Any]:
+    """The same form, which says at its top why what it holds was not taken."""
+
+    def clean(self: Any) -> Any:
+        found = form.clean(self)
+        said = format_html("{}. {} <code>{}</code>", problem.title, problem.detail, problem.code)
+        self.add_error(None, ValidationError(said, code=problem.code))
+        return found
+
+    return type(form.__name__, (form,), {"clean": clean})
+
+
 class ConsoleModelAdmin(_ModelAdmin):
     """Rows of the organisations that the person is a member of; changes are for the managers of those.
 
@@ -50,17 +68,42 @@ class ConsoleModelAdmin(_ModelAdmin):
     """
 
     organisation_path = "organisation"
+    readers: Sequence[str] = tuple(Role.values)
     managers: Sequence[str] = (Role.ADMIN,)
     fixed_fields: Sequence[str] = ()  # given once, when the row is made
     title: StrOrPromise = ""
+    show_full_result_count = False  # a second count, of what the filter leaves out
 
     def managed(self, request: HttpRequest) -> frozenset[int]:
         return request_viewer(request).organisations_as(*self.managers)
 
+    def read(self, request: HttpRequest) -> frozenset[int]:
+        return request_viewer(request).organisations_as(*self.readers)
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return self._rows_of(request, self.read(request))
+
+    def _rows_of(self, request: HttpRequest, organisation_ids: Iterable[int]) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request)
-        own = (f"{self.organisation_path}__in", list(request_viewer(request).roles))
+        own = (f"{self.organisation_path}__in", list(organisation_ids))
         return rows.filter(Q(own))  # the name is a constant of the class
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """404 for another organisation's object and for one that never was, whatever the person may do.
+
+        403 for an object of an organisation in which the person's role reads no such thing.
+        """
+        found = super().get_object(request, object_id, from_field)
+        if found is not None:
+            return found
+        unread = request_viewer(request).roles.keys() - self.read(request)
+        try:
+            is_own = bool(unread) and self._rows_of(request, unread).filter(pk=object_id).exists()
+        except (ValidationError, ValueError):  # no id of such a row at all
+            is_own = False
+        if is_own:
+            raise PermissionDenied
+        raise Http404
 
     def organisation_of(self, obj: Any) -> Organisation:
         for name in self.organisation_path.split("__"):
@@ -69,11 +112,11 @@ class ConsoleModelAdmin(_ModelAdmin):
         return obj
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return admin.site.has_permission(request)
+        return bool(self.read(request))
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        del obj  # get_queryset shows no other organisation's rows
-        return admin.site.has_permission(request)
+        del obj  # get_object has refused what this person does not read
+        return bool(self.read(request))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return bool(self.managed(request))
@@ -112,6 +155,11 @@ class ConsoleModelAdmin(_ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        if request.method not in READING:  # the menu of actions is all that a list takes
+            if not self.actions:
+                return not_allowed(request, "GET")
+            if not self.get_actions(request):
+                raise PermissionDenied
         heading: dict[str, Any] = {"title": self.title} if self.title else {}
         # A list needs nothing of jQuery and of the widgets of forms, 240 KB together.
         heading["media"] = Media(js=["admin/js/actions.js"] if self.get_actions(request) else [])
@@ -129,8 +177,28 @@ class ConsoleModelAdmin(_ModelAdmin):
     ) -> HttpResponse:
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
+        except Unavailable as problem:
+            # Nothing was changed; the form comes again with what was written, as one filled in wrongly.
+            request.META[REFUSED] = problem
+            page = super().changeform_view(request, object_id, form_url, extra_context)
+            page.status_code = problem.status
+            if problem.retry_after:
+                page.headers["Retry-After"] = str(problem.retry_after)
+            return page
         except EcpError as problem:
             return refusal(request, problem)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
+        form = super().get_form(request, obj, change=change, **kwargs)
+        problem: EcpError | None = request.META.get(REFUSED)
+        return form if problem is None else refusing(form, problem)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method not in READING:
+            return not_allowed(request, "GET")
+        return super().history_view(request, object_id, extra_context)
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("obj") is not None:
@@ -161,11 +229,6 @@ class ConsoleModelAdmin(_ModelAdmin):
             now=utc_now(),
             detail={"fields": " ".join(sorted(fields))},
         )
-
-    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> NoReturn:
-        """Another organisation's object and one that never was are the same 404; stock would redirect."""
-        del request, opts, object_id
-        raise Http404
 
 
 class ReadOnlyAdmin(ConsoleModelAdmin):

@@ -9,10 +9,12 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from ecp_project.api.methods import READING
 from ecp_project.console.agents import Figures, figures_of
 from ecp_project.console.dashboard import activity_of
 from ecp_project.console.figures import flow_figure
@@ -25,7 +27,7 @@ from ecp_project.console.views.desk import scope_in
 from ecp_project.kernel import outbound
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.panels import PanelContext
-from ledger.changelist import ConsoleModelAdmin, request_viewer
+from ledger.changelist import REGISTRY_READERS, ConsoleModelAdmin, request_viewer
 from ledger.models import Agent, Log, Role
 from ledger.selectors.entries import OrgScope
 
@@ -95,6 +97,14 @@ class AgentAdmin(ConsoleModelAdmin):
             rows = rows.exclude(Q(organisation_id=organisation_id) & ~Q(slug__in=slugs))
         return rows
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What an agent does is for every member, who changed its registration for those who read that."""
+        if request.method in READING and not reads_registry(request, self.get_object(request, object_id)):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
+
     def has_change_permission(self, request: HttpRequest, obj: Agent | None = None) -> bool:
         """Operators register agents; only admins change them (SECURITY section 2)."""
         admins = request_viewer(request).organisations_as(Role.ADMIN)
@@ -141,12 +151,12 @@ class AgentAdmin(ConsoleModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         agent = self.get_object(request, object_id)
-        own = (
-            {}
-            if agent is None
-            else {"title": agent.title or agent.slug, "subtitle": ""} | _activity(request, agent)
-        )
+        own = {"title": agent.title or agent.slug, "subtitle": ""} | _activity(request, agent)
         return super().change_view(request, object_id, form_url, own | (extra_context or {}))
+
+
+def reads_registry(request: HttpRequest, agent: Agent) -> bool:
+    return request_viewer(request).roles[agent.organisation_id] in REGISTRY_READERS
 
 
 def _figures(row: Agent) -> Figures:
@@ -160,6 +170,7 @@ def _activity(request: HttpRequest, agent: Agent) -> dict[str, Any]:
     log = Log.objects.filter(organisation_id=agent.organisation_id).order_by("-epoch", "id").first()
     told: dict[str, Any] = {
         "figures": figures_of([agent], now)[agent.pk],
+        "reads_registry": reads_registry(request, agent),
         "signing_keys": agent.keys.order_by("-valid_from"),
         "api_keys": agent.api_keys.order_by("-created_at"),
         "log": log,

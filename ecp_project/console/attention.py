@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ecp_project.console.links import ledger_url
-from ledger.models import POSITIONS_PER_LOG, Entry, ErasureRequest, Mode, Role, Verification
+from ledger.models import POSITIONS_PER_LOG, Entry, Mode, Role, Verification
+from ledger.selectors.subjects import erasures_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 UNSIGNED_TOO_LONG = timedelta(seconds=60)
 SEARCH_TOO_LATE = timedelta(seconds=10)
 SEARCH_TOO_FAR = 100
+MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,8 @@ def _erasures(viewer: Viewer) -> Iterator[Item]:
     readers = viewer.organisations_as(Role.OPERATOR, Role.ADMIN)
     if not readers:
         return
-    waiting = ErasureRequest.objects.filter(log__organisation_id__in=readers, approved_by="").count()
-    if waiting:
+    slugs = erasures_waiting(organisation_ids=readers).values_list("log__slug", flat=True)[:MOST]
+    if waiting := len(slugs):
         text = ngettext("%(count)d erasure awaits approval.", "%(count)d erasures await approval.", waiting)
-        yield Item(
-            text % {"count": waiting}, reverse("admin:ledger_erasurerequest_changelist"), is_alarm=False
-        )
+        url = f"{reverse('admin:data_subjects')}?{urlencode({'log': slugs[0]})}#erasures"
+        yield Item(text % {"count": waiting}, url, is_alarm=False)

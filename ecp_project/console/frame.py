@@ -14,7 +14,7 @@ from ecp_project.console.stops import stop_of
 from ecp_project.kernel.panels import registry
 from ledger.changelist import LAST_LOG, PAGE_LOG, PAGE_LOGS, PAGE_ORGANISATION, request_viewer
 from ledger.models import Checkpoint, Log, Role
-from ledger.selectors.console import chosen_log
+from ledger.selectors.console import EXPORTERS, chosen_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,7 +51,6 @@ RECORD = (
     ("ledger/agent/", _("Agents"), "a"),
     ("data-subjects/", _("Data subjects"), ""),
     ("context-policy/", _("Context policy"), ""),
-    ("ledger/erasurerequest/", _("Erasures"), ""),
 )
 PROVE = (
     ("integrity/", _("Integrity"), ""),
@@ -77,6 +76,8 @@ KEPT = ("q", "since", "until")
 ONLY_FOR = {
     "data-subjects/": frozenset({Role.AUDITOR, Role.OPERATOR, Role.ADMIN}),
     "context-policy/": frozenset({Role.VIEWER, Role.AUDITOR, Role.OPERATOR, Role.ADMIN}),
+    "evidence/": EXPORTERS,
+    "exports/": EXPORTERS,
 }
 ADVICE_KEYS = {"friction/": "f", "polls/": "p", "firewall/": "z", "consortium/": "c"}
 

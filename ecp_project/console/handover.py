@@ -46,6 +46,11 @@ def refuse_unless_taker(viewer: Viewer, organisation_id: int) -> None:
         raise _refusal()
 
 
+def refuse_unless_some_taker(viewer: Viewer) -> None:
+    if not viewer.organisations_as(*EXPORTERS):
+        raise _refusal()
+
+
 def _refusal() -> PermissionDenied:
     return PermissionDenied("role_missing", f"One of these roles is needed: {', '.join(sorted(EXPORTERS))}.")
 
@@ -60,17 +65,19 @@ def mine(viewer: Viewer, user_id: int | None) -> Q:
 
 def taken(model: type[Any], viewer: Viewer, user_id: int | None) -> list[Any]:
     """The newest exports or packs. 403 for whoever may take none."""
-    if not viewer.organisations_as(*EXPORTERS):
-        raise _refusal()
+    refuse_unless_some_taker(viewer)
     rows = model.objects.filter(mine(viewer, user_id)).select_related("log", "organisation", "owner")
     return list(rows.order_by("-created_at")[:SHOWN])
 
 
 def one(model: type[Any], viewer: Viewer, user_id: int | None, id_: UUID) -> Any:
-    row = model.objects.filter(mine(viewer, user_id), id=id_).select_related("log").first()
-    if row is None:
-        raise NotFound("not_found", "there is no such file")
-    return row
+    """404 for what is not the person's to fetch; 403 in an organisation in which he takes nothing out."""
+    row = model.objects.filter(id=id_, organisation_id__in=viewer.roles).select_related("log").first()
+    if row is not None:
+        refuse_unless_taker(viewer, row.organisation_id)
+        if viewer.roles[row.organisation_id] != Role.MANUFACTURER or row.owner_id == user_id:
+            return row
+    raise NotFound("not_found", "there is no such file")
 
 
 def opened(row: HandOver) -> BinaryIO:

@@ -9,7 +9,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from ecp_project.kernel.panels import Panel, Slot, registry
-from ledger.models import ErasureRequest, Verification
+from ledger.models import Verification
+from ledger.selectors.subjects import erasures_waiting
 
 if TYPE_CHECKING:
     from ecp_project.kernel.panels import PanelContext
@@ -40,14 +41,15 @@ def failed_verification(about: PanelContext) -> dict[str, Any]:
 
 def erasures(about: PanelContext) -> dict[str, Any]:
     """Erasures that somebody asked for and nobody has approved, the oldest first."""
-    rows = ErasureRequest.objects.filter(log_id=about.log_id, approved_by="").order_by("requested_at")[:MOST]
+    rows = erasures_waiting(organisation_ids=[about.scope.organisation_id]).filter(log_id=about.log_id)
+    rows = rows.select_related("log")[:MOST]
     return {
         "title": _("Erasures awaiting approval"),
         "items": [
             {
                 "text": _("Asked for by %(who)s; basis: %(basis)s")
                 % {"who": row.requested_by, "basis": row.basis},
-                "url": reverse("admin:ledger_erasurerequest_changelist"),
+                "url": f"{reverse('admin:data_subjects')}?{urlencode({'log': row.log.slug})}#erasures",
                 "due_at": row.requested_at,
             }
             for row in rows

@@ -54,14 +54,14 @@ def savedview_save(
 
 
 def savedview_rename(*, owner: User, view_id: UUID, name: str) -> SavedView:
-    view = _own(owner, view_id)
+    view = savedview_own(owner=owner, view_id=view_id)
     view.name = _name(name)
     _save(view)
     return view
 
 
 def savedview_share(*, owner: User, view_id: UUID, is_shared: bool) -> SavedView:
-    view = _own(owner, view_id)
+    view = savedview_own(owner=owner, view_id=view_id)
     view.scope = Scope.TEAM if is_shared else Scope.PRIVATE
     _save(view)
     return view
@@ -69,7 +69,7 @@ def savedview_share(*, owner: User, view_id: UUID, is_shared: bool) -> SavedView
 
 def savedview_default(*, owner: User, view_id: UUID, is_default: bool) -> SavedView:
     """What the list shows when it is opened without a query; one view for each list."""
-    view = _own(owner, view_id)
+    view = savedview_own(owner=owner, view_id=view_id)
     with transaction.atomic():
         SavedView.objects.filter(owner=owner, path=view.path).update(is_default=False)
         view.is_default = is_default
@@ -78,7 +78,7 @@ def savedview_default(*, owner: User, view_id: UUID, is_default: bool) -> SavedV
 
 
 def savedview_delete(*, owner: User, view_id: UUID) -> SavedView:
-    view = _own(owner, view_id)
+    view = savedview_own(owner=owner, view_id=view_id)
     SavedView.objects.filter(pk=view.pk).delete()
     return view
 
@@ -133,7 +133,7 @@ def _name(name: str) -> str:
     return name
 
 
-def _own(owner: User, view_id: UUID) -> SavedView:
+def savedview_own(*, owner: User, view_id: UUID) -> SavedView:
     view = SavedView.objects.filter(pk=view_id, owner=owner).first()
     if view is None:
         raise NotFound("not_found", "there is no such view of yours")

@@ -13,6 +13,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project import __version__
+from ecp_project.api.methods import READING, not_allowed, takes
 from ecp_project.console.frame import frame_of, navigation, remember_log
 from ecp_project.console.models import EndedBy
 from ecp_project.console.reveal import reveal_end_own, sign_in_of
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 # What people come for first; everything that is not named follows by name.
 MENU = (
-    "Decision", "Entry", "StaffAction", "ErasureRequest", "Agent", "AgentKey", "ApiKey", "Organisation",
+    "Decision", "Entry", "StaffAction", "Agent", "AgentKey", "ApiKey", "Organisation",
     "Membership",
 )  # fmt: skip
 
@@ -52,7 +53,14 @@ class ConsoleSite(AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # type: ignore[override]  # a refused range is no template
         from ecp_project.console.views import overview  # noqa: PLC0415 - it needs the registered models, and those this site
 
+        if request.method not in READING:
+            return not_allowed(request, "GET")
         return overview.page(request, extra_context)
+
+    def app_index(self, request: HttpRequest, app_label: str, extra_context: Any = None) -> HttpResponse:  # type: ignore[override]  # a refused method is no template
+        if request.method not in READING:
+            return not_allowed(request, "GET")
+        return super().app_index(request, app_label, extra_context)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
@@ -87,35 +95,39 @@ class ConsoleSite(AdminSite):
             reviews,
         )
 
+        def read(page: Any) -> Any:
+            return self.admin_view(takes("GET")(page))
+
+        def sent(page: Any) -> Any:
+            return self.admin_view(takes("POST")(page))
+
         own: list[URLPattern | URLResolver] = [
-            path("panel/<str:key>/", self.admin_view(contributed.panel), name="panel"),
-            path("reviews/", self.admin_view(reviews.page), name="reviews"),
+            path("panel/<str:key>/", read(contributed.panel), name="panel"),
+            path("reviews/", read(reviews.page), name="reviews"),
             *hand_over_urls(self),
             *people_urls(self),
-            path("analytics/", self.admin_view(analytics.page), name="analytics"),
-            path("help/", self.admin_view(help.page), name="help"),
-            path("search/", self.admin_view(search.look_up), name="search"),
-            path("d/<uuid:uid>/", self.admin_view(search.record), name="record"),
-            path("l/<slug:log>/<int:seq>/", self.admin_view(search.position), name="position"),
-            re_path(r"^h/(?P<digest>[0-9a-f]{64})/$", self.admin_view(search.by_hash), name="hash"),
-            path("views/", self.admin_view(saved_views.overview), name="saved_views"),
-            path("views/save/", self.admin_view(saved_views.save), name="saved_view_save"),
-            path("views/<uuid:view_id>/", self.admin_view(saved_views.change), name="saved_view"),
+            path("analytics/", read(analytics.page), name="analytics"),
+            path("help/", read(help.page), name="help"),
+            path("search/", read(search.look_up), name="search"),
+            path("d/<uuid:uid>/", read(search.record), name="record"),
+            path("l/<slug:log>/<int:seq>/", read(search.position), name="position"),
+            re_path(r"^h/(?P<digest>[0-9a-f]{64})/$", read(search.by_hash), name="hash"),
+            path("views/", read(saved_views.overview), name="saved_views"),
+            path("views/save/", sent(saved_views.save), name="saved_view_save"),
+            path("views/<uuid:view_id>/", sent(saved_views.change), name="saved_view"),
             path("stream/", stream.stream, name="stream"),
             path("stream/poll/", stream.poll, name="stream_poll"),
-            path("integrity/", self.admin_view(integrity.integrity), name="integrity"),
-            path(
-                "integrity/consistency/", self.admin_view(integrity.consistency), name="integrity_consistency"
-            ),
+            path("integrity/", read(integrity.integrity), name="integrity"),
+            path("integrity/consistency/", read(integrity.consistency), name="integrity_consistency"),
             path(
                 "integrity/publication/",
-                self.admin_view(publication.publication),
+                self.admin_view(takes("GET", "POST")(publication.publication)),
                 name="integrity_publication",
             ),
-            path("integrity/verify/", self.admin_view(integrity.verify_everything), name="integrity_verify"),
+            path("integrity/verify/", sent(integrity.verify_everything), name="integrity_verify"),
         ]
         # Before the admin's own: an app's page may stand where the list of its models would.
-        apps = [path("<contributed:contributed>", self.admin_view(contributed.page), name="contributed")]
+        apps = [path("<contributed:contributed>", read(contributed.page), name="contributed")]
         return [*own, *apps, *super().get_urls()]
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

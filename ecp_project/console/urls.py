@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.urls import path
 
+from ecp_project.api.methods import takes
 from ecp_project.console.dashboard_api import DashboardChart, DashboardSummary
 from ecp_project.console.views import context_policy, data_subjects, evidence, exports, reveal, selected
 from ecp_project.console.views.sheet import sheet
@@ -31,7 +32,7 @@ LISTS: dict[str, type[Entry]] = {"decision": Decision, "entry": Entry}
 
 
 def hand_over_urls(site: AdminSite) -> list[Any]:
-    view = site.admin_view
+    view, read = site.admin_view, _reading(site)
     found = []
     for name, model in LISTS.items():
         only = model is Decision
@@ -39,24 +40,29 @@ def hand_over_urls(site: AdminSite) -> list[Any]:
             path(f"ledger/{name}/", view(_list_or_export(site, model)), name=f"ledger_{name}_changelist"),
             path(
                 f"ledger/{name}/<entry_id>/print/",
-                view(partial(sheet, only_decisions=only)),
+                read(partial(sheet, only_decisions=only)),
                 name=f"ledger_{name}_print",
             ),
         ]
     return [
         *found,
-        path("exports/", view(exports.export_list), name="console_exports"),
-        path("exports/<uuid:id_>/file/", view(exports.export_file), name="console_export_file"),
+        path("exports/", read(exports.export_list), name="console_exports"),
+        path("exports/<uuid:id_>/file/", read(exports.export_file), name="console_export_file"),
         path(
-            "exports/<uuid:id_>/manifest.json", view(exports.export_manifest), name="console_export_manifest"
+            "exports/<uuid:id_>/manifest.json", read(exports.export_manifest), name="console_export_manifest"
         ),
-        path("evidence/", view(evidence.evidence_page), name="console_evidence"),
-        path("evidence/<uuid:id_>/file/", view(evidence.evidence_file), name="console_evidence_file"),
+        path("evidence/", view(takes("GET", "POST")(evidence.evidence_page)), name="console_evidence"),
+        path("evidence/<uuid:id_>/file/", read(evidence.evidence_file), name="console_evidence_file"),
     ]
+
+
+def _reading(site: AdminSite) -> Callable[[Any], Any]:
+    return lambda page: site.admin_view(takes("GET")(page))
 
 
 def people_urls(site: AdminSite) -> list[Any]:
     """Private values, the people they are about, and what the policy lets everybody see."""
+    both, read, sent = takes("GET", "POST"), _reading(site), takes("POST")
     view = site.admin_view
     records = []
     for name, model in LISTS.items():
@@ -71,14 +77,14 @@ def people_urls(site: AdminSite) -> list[Any]:
             )
     return [
         *records,
-        path("reveal/", view(reveal.sessions), name="reveal"),
-        path("reveal/end/", view(reveal.end), name="reveal_end"),
-        path("reveal/<uuid:session_id>/list/", view(reveal.records), name="reveal_list"),
-        path("data-subjects/", view(data_subjects.page), name="data_subjects"),
-        path("data-subjects/pack/", view(data_subjects.pack), name="data_subject_pack"),
-        path("data-subjects/erasures/", view(data_subjects.propose), name="erasure_propose"),
-        path("data-subjects/erasures/<int:pk>/", view(data_subjects.decide), name="erasure_decide"),
-        path("context-policy/", view(context_policy.page), name="context_policy"),
+        path("reveal/", view(both(reveal.sessions)), name="reveal"),
+        path("reveal/end/", view(sent(reveal.end)), name="reveal_end"),
+        path("reveal/<uuid:session_id>/list/", read(reveal.records), name="reveal_list"),
+        path("data-subjects/", view(both(data_subjects.page)), name="data_subjects"),
+        path("data-subjects/pack/", view(sent(data_subjects.pack)), name="data_subject_pack"),
+        path("data-subjects/erasures/", view(sent(data_subjects.propose)), name="erasure_propose"),
+        path("data-subjects/erasures/<int:pk>/", view(sent(data_subjects.decide)), name="erasure_decide"),
+        path("context-policy/", view(both(context_policy.page)), name="context_policy"),
     ]
 
 
@@ -90,6 +96,8 @@ def _list_or_export(site: AdminSite, model: type[Entry]) -> Callable[[HttpReques
             return exports.list_post(request, only_decisions=model is Decision)
         if request.method == "POST" and "action" in request.POST:
             return selected.act(request, only_decisions=model is Decision)
+        if request.method == "POST":
+            return exports.nothing_asked(request)
         return site.get_model_admin(model).changelist_view(request)
 
     return answer

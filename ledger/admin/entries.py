@@ -15,6 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.api.authentication import Principal
+from ecp_project.api.methods import READING, not_allowed, takes
 from ecp_project.api.problems import refusal
 from ecp_project.kernel import errors
 from ecp_project.kernel.clock import utc_now
@@ -55,7 +56,8 @@ class EntriesAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        _only_reads(request)
+        if request.method not in READING:
+            return not_allowed(request, "GET")
         viewer, list_url = request_viewer(request), request.path
         try:
             given = parameters_of(request)
@@ -96,7 +98,6 @@ class EntriesAdmin(ReadOnlyAdmin):
 
     def facets_view(self, request: HttpRequest) -> HttpResponse:
         """Counts beside the list as a fragment, as of the size that the list shows."""
-        _only_reads(request)
         viewer, list_url = request_viewer(request), request.path.removesuffix("facets/")
         try:
             page = list_head(
@@ -112,18 +113,28 @@ class EntriesAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}"
-        facets = path("facets/", self.admin_site.admin_view(self.facets_view), name=f"{name}_facets")
+        counts = self.admin_site.admin_view(takes("GET")(self.facets_view))
+        facets = path("facets/", counts, name=f"{name}_facets")
         return [facets, *self._record_urls(name), *super().get_urls()]
 
     def _record_urls(self, name: str) -> list[URLPattern]:
+        reading = dict.fromkeys(("verify", "raw", "previous", "proof"), ("GET",))
         return [
             path(
                 f"<path:object_id>/{part}/",
-                self.admin_site.admin_view(getattr(self, f"{part}_view")),
+                self.admin_site.admin_view(takes(*methods)(getattr(self, f"{part}_view"))),
                 name=f"{name}_{part}",
             )
-            for part in ("annotate", "verify", "raw", "previous", "proof")
+            for part, methods in {"annotate": ("GET", "POST"), **reading}.items()
         ]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Entry:
+        """For the stock pages, which all refuse: what is not there to be seen is 404 there too."""
+        del from_field
+        try:
+            return self._entry(request, object_id)
+        except NotFound:
+            raise Http404 from None
 
     def change_view(
         self,
@@ -133,7 +144,9 @@ class EntriesAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         del form_url, extra_context
-        _only_reads(request)
+        if request.method not in READING:
+            self.get_object(request, object_id)
+            raise PermissionDenied  # of the right to change one, which nobody has
         try:
             return self._page(request, object_id, NoteForm(id_=new_uuid7(utc_now())))
         except EcpError as problem:
@@ -141,11 +154,11 @@ class EntriesAdmin(ReadOnlyAdmin):
 
     def annotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """A note, correction or outcome; what cannot be taken comes back in the form (CONSOLE section 5)."""
-        if request.method != "POST":
-            return HttpResponseRedirect("../change/#notes")
         form = NoteForm.of(request)
         try:
             entry = self._entry(request, object_id)
+            if request.method != "POST":
+                return HttpResponseRedirect("../change/#notes")
             principal = _principal(request, entry)
             receipt = annotation_add(
                 entry=entry,
@@ -165,7 +178,6 @@ class EntriesAdmin(ReadOnlyAdmin):
 
     def verify_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The ticks alone: a part of the page, or `ecp.verify/1` for programs."""
-        _only_reads(request)
         try:
             entry = self._entry(request, object_id)
         except EcpError as problem:
@@ -191,7 +203,6 @@ class EntriesAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, made: Callable[[Entry], bytes], ending: str
     ) -> HttpResponse:
         """Public bytes as a file, never as something that a browser would draw."""
-        _only_reads(request)
         try:
             entry = self._entry(request, object_id)
             answer = HttpResponse(made(entry), content_type="application/octet-stream")
@@ -280,11 +291,6 @@ def _id_or_404(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= MAX_ID_DIGITS):
         raise NotFound("not_found", "there is no such record")
     return int(text)
-
-
-def _only_reads(request: HttpRequest) -> None:
-    if request.method not in {"GET", "HEAD"}:
-        raise PermissionDenied
 
 
 @admin.register(Decision)

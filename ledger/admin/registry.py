@@ -1,4 +1,4 @@
-"""Console pages of who acts and who may: organisations, memberships, keys, requests for erasure."""
+"""Console pages of who acts and who may: organisations, memberships and keys."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import Q
-from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.api.permissions import SCOPES
 from ecp_project.kernel.clock import utc_now
-from ecp_project.kernel.errors import EcpError
-from ledger.changelist import ConsoleModelAdmin, ReadOnlyAdmin, request_viewer
-from ledger.models import AgentKey, ApiKey, ErasureRequest, Membership, Organisation, Role
-from ledger.services.erasure import erasure_approve
+from ledger.changelist import REGISTRY_READERS, ConsoleModelAdmin, ReadOnlyAdmin
+from ledger.core.summary import PolicyError
+from ledger.models import AgentKey, ApiKey, Membership, Organisation, Role
 from ledger.services.identities import apikey_create, apikey_revoke
+from ledger.services.policies import choice_checked
 
 if TYPE_CHECKING:  # Django's classes take their parameter in the type checker only
     from collections.abc import Sequence
@@ -28,79 +26,14 @@ if TYPE_CHECKING:  # Django's classes take their parameter in the type checker o
 
     _ApiKeyModelForm = forms.ModelForm[ApiKey]
     _MembershipModelForm = forms.ModelForm[Membership]
+    _OrganisationModelForm = forms.ModelForm[Organisation]
 else:
-    _ApiKeyModelForm = _MembershipModelForm = forms.ModelForm
-
-
-@admin.register(ErasureRequest)
-class ErasureRequestAdmin(ConsoleModelAdmin):
-    """Requests for erasure; an admin approves what another person asked for (LEDGER section 14)."""
-
-    organisation_path = "log__organisation"
-    title = _("Erasures")
-    readers = (Role.OPERATOR, Role.ADMIN)
-    list_display = ("record", "log", "basis", "requested_at", "requested_by", "state")
-    list_display_links = None
-    fields = readonly_fields = list_display
-    list_select_related = ("log",)
-    ordering = ("-requested_at",)
-    actions = ("approve",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        own = request_viewer(request).organisations_as(*self.readers)
-        return super().get_queryset(request).filter(log__organisation_id__in=own)
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return bool(request_viewer(request).organisations_as(*self.readers))
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        del obj
-        return self.has_module_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        del request  # asked for through the API, by the id of the decision
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        del request, obj
-        return False
-
-    def has_approve_permission(self, request: HttpRequest) -> bool:
-        return bool(self.managed(request))
-
-    @admin.display(description=_("Record"))
-    def record(self, row: ErasureRequest) -> str:
-        if row.uid is None:
-            return str(_("all records of a data subject"))
-        return format_html(
-            '<a class="hash" href="{}">{}</a>', reverse("admin:record", args=[row.uid]), row.uid
-        )
-
-    @admin.display(description=_("State"))
-    def state(self, row: ErasureRequest) -> str:
-        if row.withdrawn_at:
-            return str(_("withdrawn"))
-        if row.run:
-            return str(_("erased"))
-        if row.approved_at:
-            return str(_("approved, erased with the next daily run"))
-        return str(_("waits for an admin who did not ask for it"))
-
-    @admin.action(description=_("Approve selected erasures; they cannot be undone"), permissions=["approve"])
-    def approve(self, request: HttpRequest, rows: QuerySet[ErasureRequest]) -> None:
-        own = rows.filter(log__organisation_id__in=self.managed(request), approved_by="", withdrawn_by="")
-        for row in own.select_related("log__organisation"):
-            actor = self.actor(request, row.log.organisation)
-            try:
-                erasure_approve(request=row, approved_by=actor, now=utc_now())
-            except EcpError as problem:
-                messages.error(request, f"{row.uid or row}: {problem.detail}")
-            else:
-                messages.success(request, _("Approved: %(record)s") % {"record": row.uid or row})
+    _ApiKeyModelForm = _MembershipModelForm = _OrganisationModelForm = forms.ModelForm
 
 
 @admin.register(AgentKey)
 class AgentKeyAdmin(ReadOnlyAdmin):
+    readers = REGISTRY_READERS
     organisation_path = "agent__organisation"
     title = _("Agent keys")
     list_display = ("kid", "agent", "valid_from", "valid_until", "revoked_at")
@@ -134,6 +67,7 @@ class ApiKeyAdmin(ConsoleModelAdmin):
     """A key is issued, shown once and revoked, never edited."""
 
     form = ApiKeyForm
+    readers = REGISTRY_READERS
     title = _("API keys")
     list_display = ("prefix", "organisation", "agent", "title", "expires_at", "last_used_at", "revoked_at")
     list_select_related = ("organisation", "agent")  # by itself Django follows no key that may be empty
@@ -184,8 +118,19 @@ class ApiKeyAdmin(ConsoleModelAdmin):
         """`apikey_create` has done that."""
 
 
+class OrganisationForm(_OrganisationModelForm):
+    def clean_context_policy(self) -> dict[str, str]:
+        try:
+            chosen = self.cleaned_data["context_policy"]
+            return choice_checked({} if chosen is None else chosen)
+        except PolicyError as error:
+            raise forms.ValidationError(str(error), code="bad_value") from error
+
+
 @admin.register(Organisation)
 class OrganisationAdmin(ConsoleModelAdmin):
+    form = OrganisationForm
+    readers = (Role.VIEWER, *REGISTRY_READERS)  # the choice of policies is not for manufacturers
     organisation_path = "pk"
     title = _("Organisations")
     list_display = ("title", "slug", "created_at")
@@ -214,6 +159,7 @@ class MembershipForm(_MembershipModelForm):
 @admin.register(Membership)
 class MembershipAdmin(ConsoleModelAdmin):
     form = MembershipForm
+    readers = REGISTRY_READERS
     title = _("Memberships")
     list_display = ("user", "organisation", "role", "created_at")
     fields = ("user", "organisation", "role", "agents", "pseudonym", "created_at")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from django.db.models import Count
+from django.db.models import BooleanField, Count, ExpressionWrapper, Q
 
 from ecp_project.kernel.errors import NotFound
 from ledger.models import Entry, ErasureRequest, Log, SealedPart, SubjectKey
@@ -14,8 +14,11 @@ from ledger.models import Entry, ErasureRequest, Log, SealedPart, SubjectKey
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from django.db.models import QuerySet
+
     from ledger.selectors.entries import OrgScope
 
+OPEN = Q(run__isnull=True, withdrawn_at__isnull=True)
 MAX_RECORDS = 5_000
 MAX_PARTS = 64 * MAX_RECORDS  # a statement has at most 64 sealed parts
 
@@ -54,9 +57,7 @@ def holding_of(*, scope: OrgScope, handle_mac: bytes) -> Holding:
     """At most `MAX_RECORDS` records and one more, which says that there are too many."""
     logs = Log.objects.filter(organisation_id=scope.organisation_id).in_bulk()
     key = SubjectKey.objects.filter(handle_mac=handle_mac).first()
-    asked = ErasureRequest.objects.filter(
-        log_id__in=logs, handle_mac=handle_mac, run__isnull=True, withdrawn_at__isnull=True
-    )
+    asked = ErasureRequest.objects.filter(OPEN, log_id__in=logs, handle_mac=handle_mac)
     return Holding(key, [] if key is None else _records(logs, key), asked.first())
 
 
@@ -76,17 +77,26 @@ def _records(logs: Mapping[int, Log], key: SubjectKey) -> list[Held]:
     return sorted(held, key=lambda row: row.entry.pk)
 
 
-def erasure_of(*, log: Log, pk: int) -> ErasureRequest:
-    found = ErasureRequest.objects.filter(pk=pk, log=log).select_related("log").first()
+def erasure_of(*, organisation_ids: Collection[int], pk: int) -> ErasureRequest:
+    rows = ErasureRequest.objects.filter(pk=pk, log__organisation_id__in=organisation_ids)
+    found = rows.select_related("log__organisation").first()
     if found is None:
         raise NotFound("not_found", "there is no such request")
     return found
 
 
+def erasures_waiting(*, organisation_ids: Collection[int]) -> QuerySet[ErasureRequest]:
+    """What somebody proposed and nobody has decided, the oldest first."""
+    rows = ErasureRequest.objects.filter(OPEN, log__organisation_id__in=organisation_ids, approved_by="")
+    return rows.order_by("requested_at", "pk")
+
+
 def erasure_page(*, organisation_ids: Collection[int], size: int) -> list[Proposal]:
-    """Requests for erasure, newest first; the open ones with what they would take now."""
+    """Requests for erasure, the open ones first and with what they would take now, then newest first."""
     rows = ErasureRequest.objects.filter(log__organisation_id__in=organisation_ids)
-    found = list(rows.select_related("log__organisation").order_by("-requested_at", "-pk")[:size])
+    rows = rows.alias(is_open=ExpressionWrapper(OPEN, output_field=BooleanField()))
+    rows = rows.select_related("log__organisation").order_by("-is_open", "-requested_at", "-pk")
+    found = list(rows[:size])
     waiting = [row for row in found if row.run is None and row.withdrawn_at is None]
     macs = [bytes(row.handle_mac) for row in waiting if row.handle_mac is not None]
     keys = SubjectKey.objects.filter(handle_mac__in=macs).annotate(

@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from ecp_project.kernel.canonical import encode_any, parse_document
 from ecp_project.kernel.strict_yaml import load
 from ledger.core.decision import PRIVATE_MEMBERS, DecisionRecord, lint
-from ledger.core.summary import DEFAULT, OTHER, ContextPolicy, policy_from
+from ledger.core.summary import DEFAULT, OTHER, ContextPolicy, check_choice, policy_from
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -33,6 +33,12 @@ def policies() -> Mapping[str, ContextPolicy]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ImproperlyConfigured(f"{path}: {error}") from error
     return {policy.label: policy for policy in loaded}
+
+
+def choice_checked(choice: Any) -> dict[str, str]:
+    """An organisation's choice, every policy of which is in the file; PolicyError says what is wrong."""
+    check_choice(choice, {DEFAULT.label, *policies()})
+    return dict(choice)
 
 
 def policy_for(choice: Mapping[str, str], action: str) -> ContextPolicy:

@@ -63,8 +63,6 @@ PAGES: dict[str, tuple[str, ...]] = {
     "admin:data_subjects": ("/console/data-subjects/?log={log}",),
     "admin:context_policy": ("/console/context-policy/?log={log}",),
     "admin:reveal": ("/console/reveal/?log={log}",),
-    "admin:ledger_erasurerequest_changelist": ("/console/ledger/erasurerequest/",),
-    "admin:ledger_erasurerequest_change": ("/console/ledger/erasurerequest/{erasure}/change/",),
     # --- prove
     "admin:integrity": ("/console/integrity/?log={log}",),
     "admin:integrity_consistency": (
@@ -148,7 +146,7 @@ NOT_PAGES: dict[str, str] = {
     **{f"admin:ledger_{model}_{part}": FILE for model in LISTS for part in ("raw", "previous", "proof")},
     **{
         f"admin:ledger_{model}_{part}": REFUSED
-        for model in (*LISTS, "erasurerequest", "agentkey")
+        for model in (*LISTS, "agentkey")
         for part in ("add", "delete")
     },
     **{f"admin:ledger_{model}_history": REFUSED for model in LISTS},
@@ -158,7 +156,7 @@ NOT_PAGES: dict[str, str] = {
     },
     **{
         f"admin:ledger_{model}_history": "Django's list of changes, which the ledger's own entries replace"
-        for model in ("agentkey", "apikey", "organisation", "membership", "erasurerequest")
+        for model in ("agentkey", "apikey", "organisation", "membership")
     },
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ecp_project.kernel.panels import Panel, Slot, registry
+from ecp_project.kernel.panels import Page, Panel, Slot, registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,12 +28,14 @@ def stub(
 
 
 @contextmanager
-def contributed(*panels: Panel) -> Iterator[None]:
-    before = dict(registry._panels)
+def contributed(*added: Panel | Page) -> Iterator[None]:
+    panels, pages = dict(registry._panels), dict(registry._pages)
     try:
-        for panel in panels:
-            registry.add(panel)
+        for panel_or_page in added:
+            registry.add(panel_or_page)
         yield
     finally:
         registry._panels.clear()
-        registry._panels.update(before)
+        registry._panels.update(panels)
+        registry._pages.clear()
+        registry._pages.update(pages)

@@ -92,7 +92,7 @@ def test_list_costs_the_same_for_many_agents(acme: People, django_assert_max_num
         browser.get(AGENTS)
 
 
-@pytest.mark.parametrize("role", [Role.VIEWER, Role.ADMIN])
+@pytest.mark.parametrize("role", [Role.AUDITOR, Role.ADMIN])
 def test_page_tells_activity_keys_and_how_to_record(acme: People, role: str) -> None:
     announced_key(acme.log)
     page = shown(person("sam", acme.acme, role), f"{AGENTS}{acme.ada_agent.agent.pk}/change/")
@@ -108,10 +108,26 @@ def test_page_tells_activity_keys_and_how_to_record(acme: People, role: str) -> 
 
 def test_page_of_an_idle_agent_says_what_is_missing(acme: People) -> None:
     idle = acme.acme.agents.get(slug="idle-bot")
-    page = shown(acme.ben, f"{AGENTS}{idle.pk}/change/")
+    page = shown(acme.ada, f"{AGENTS}{idle.pk}/change/")
     check(page)
     assert "No decision from" in page
     assert "has no key and cannot record" in page
+
+
+def test_viewers_and_manufacturers_read_what_an_agent_does_and_not_its_keys(acme: People) -> None:
+    announced_key(acme.log)
+    maker = person("mia", acme.acme, Role.MANUFACTURER)
+    Membership.objects.get(user=maker).agents.add(acme.ada_agent.agent)
+    prefix = ApiKey.objects.get(agent=acme.ada_agent.agent).prefix
+    place = f"{AGENTS}{acme.ada_agent.agent.pk}/"
+    assert f"ecp_{prefix}" in shown(acme.ada, f"{place}change/")
+    for reader in (acme.ben, maker):
+        page = shown(reader, f"{place}change/")
+        check(page)
+        assert "2 decisions from" in page
+        for kept_back in (prefix, 'id="keys"', "Registration", 'name="_save"'):
+            assert kept_back not in page
+        assert signed_in(reader).get(f"{place}history/").status_code == 403
 
 
 def test_registering_is_the_plain_form(acme: People) -> None:

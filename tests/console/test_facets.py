@@ -196,7 +196,7 @@ def test_each_active_facet_costs_one_query_and_the_rest_one(
 
 def test_fragment_takes_nothing_but_reading(entries: list[Entry], people: People) -> None:
     assert entries
-    assert signed_in(people.ben).post(f"{DECISIONS}facets/").status_code == 403
+    assert signed_in(people.ben).post(f"{DECISIONS}facets/").status_code == 405
 
 
 def test_manufacturer_without_agents_counts_nothing(entries: list[Entry], people: People) -> None:

@@ -48,7 +48,6 @@ PAGES = (
     "integrity/",
     "integrity/consistency/",
     "integrity/consistency/?old=1&new=1",
-    "ledger/erasurerequest/",
     "ledger/agent/",
     "ledger/agent/add/",
     "ledger/agentkey/",

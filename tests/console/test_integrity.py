@@ -122,7 +122,7 @@ def test_it_can_be_started_while_the_ledger_stands_still(log: Log, people: Peopl
 
 
 def test_start_needs_a_post_and_one_s_own_log(log: Log, people: People) -> None:
-    assert signed_in(people.ada).get(VERIFY).status_code == 403
+    assert signed_in(people.ada).get(VERIFY).status_code == 405
     assert signed_in(people.eve).post(VERIFY, {"log": log.slug}).status_code == 404
     assert not Verification.objects.exists()
 

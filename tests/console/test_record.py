@@ -322,8 +322,10 @@ def test_nobody_writes_to_an_entry(entry: Entry, people: People, role: str) -> N
         people.ada.save()
     browser, before = signed_in(people.ada), bytes(entry.entry)
     for page in (DECISIONS, ENTRIES):
-        for path in ("add/", f"{entry.id}/change/", f"{entry.id}/delete/", ""):
+        for path in ("add/", f"{entry.id}/change/", f"{entry.id}/delete/"):
             assert browser.post(page + path, {"action": "delete_selected"}).status_code == 403, page + path
+        marked = {"action": "delete_selected", "entry": [entry.id], "post": "yes"}
+        assert browser.post(page, marked).status_code == 400, "the menu of a list has no such action"
     assert bytes(Entry.objects.get(id=entry.id).entry) == before
 
 

@@ -27,6 +27,8 @@ ORGANISATIONS = "/console/ledger/organisation/"
 INTEGRITY = "/console/integrity/"
 MEMBERSHIPS = "/console/ledger/membership/"
 PAGES = (AGENTS, AGENT_KEYS, API_KEYS, ORGANISATIONS, MEMBERSHIPS)
+REGISTRARS = {Role.AUDITOR, Role.OPERATOR, Role.ADMIN}
+MAY_READ = {AGENTS: set(Role), ORGANISATIONS: REGISTRARS | {Role.VIEWER}}
 MAY_ADD = {AGENTS: {Role.OPERATOR, Role.ADMIN}, API_KEYS: {Role.ADMIN}, MEMBERSHIPS: {Role.ADMIN}}
 
 
@@ -50,9 +52,11 @@ def offered(page: str, field: str) -> list[str]:
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("path", PAGES)
-def test_members_see_the_registry_and_some_may_add(people: People, role: str, path: str) -> None:
+def test_who_sees_the_registry_and_who_adds(people: People, role: str, path: str) -> None:
     user = person("sam", people.acme, role)
-    page = shown(user, path)
+    answer = signed_in(user).get(path)
+    assert answer.status_code == (200 if role in MAY_READ.get(path, REGISTRARS) else 403)
+    page = answer.content.decode()
     assert "Umbra" not in page
     assert "eve-bot" not in page
     may_add = role in MAY_ADD.get(path, set())
@@ -63,8 +67,26 @@ def test_members_see_the_registry_and_some_may_add(people: People, role: str, pa
 def test_a_superuser_is_a_member_like_others(people: People, path: str) -> None:
     people.ben.is_superuser = True
     people.ben.save()
+    Membership.objects.filter(user=people.ben).update(role=Role.AUDITOR)
     assert "Umbra" not in shown(people.ben, path)
     assert signed_in(people.ben).get(f"{path}add/").status_code == 403
+
+
+def test_a_role_counts_in_its_own_organisation_alone(people: People, adam: User) -> None:
+    """Adam is an admin of Acme, and a viewer of Umbra, whose members and keys he does not read."""
+    page = shown(adam, MEMBERSHIPS)
+    assert ">adam<" in page
+    assert ">eve<" not in page
+    theirs = Membership.objects.get(user=people.eve)
+    assert signed_in(adam).get(f"{MEMBERSHIPS}{theirs.pk}/change/").status_code == 403
+    key = ApiKey.objects.get(organisation=people.other)
+    assert signed_in(adam).get(f"{API_KEYS}{key.pk}/change/").status_code == 403
+
+
+def test_lists_take_no_form_but_that_of_their_actions(people: People, adam: User) -> None:
+    answer = send(adam, MEMBERSHIPS, action="delete_selected")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
+    assert send(people.ada, API_KEYS, action="revoke").status_code == 403
 
 
 def test_objects_of_another_organisation_are_404(people: People) -> None:
@@ -295,3 +317,33 @@ def test_a_halted_ledger_refuses_the_change_too(people: People, adam: User, what
     key.refresh_from_db()
     assert (agent.title, key.revoked_at) == ("pricing-bot", None)
     assert ApiKey.objects.filter(organisation=people.acme).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "why"),
+    [
+        ('["default@1"]', "a choice maps actions to policies"),
+        ('{"*": "gone@1"}', "there is no such policy; there are: default@1, "),
+        ('{"*": {"rules": {}}}', "there is no such policy"),
+        ('{"Price Change": "default@1"}', "is no action of a decision"),
+    ],
+)
+def test_a_choice_of_policies_that_would_stop_appends_is_refused(
+    people: People, adam: User, choice: str, why: str
+) -> None:
+    path = f"{ORGANISATIONS}{people.acme.pk}/change/"
+    answer = send(adam, path, title="Acme", context_policy=choice)
+    assert answer.status_code == 200
+    assert why in answer.content.decode()
+    people.acme.refresh_from_db()
+    assert people.acme.context_policy == {}
+    assert acts() == []
+
+
+def test_a_good_choice_of_policies_is_taken(people: People, adam: User) -> None:
+    path = f"{ORGANISATIONS}{people.acme.pk}/change/"
+    choice = '{"*": "strict@1", "refund.grant": "example-refunds@1"}'
+    assert send(adam, path, title="Acme", context_policy=choice).status_code == 302
+    people.acme.refresh_from_db()
+    assert people.acme.context_policy == {"*": "strict@1", "refund.grant": "example-refunds@1"}
+    assert [action for _, action, _ in acts()] == ["organisation.change"]

@@ -14,9 +14,15 @@ from django.test import Client
 from django.urls import reverse
 
 from ecp_project.api.permissions import ROLES
+from ecp_project.console.models import RevealSession
+from ecp_project.kernel.clock import utc_now
+from ecp_project.kernel.ids import new_uuid7
+from ecp_project.kernel.panels import Page, Slot
 from ledger.models import Entry, Membership
+from tests.console.desk import revealing
 from tests.console.furnished import furnish
 from tests.console.pages import named_routes, places
+from tests.console.stubs import contributed, stub
 from tests.installation import PROJECT
 from tests.people import person
 from tests.security.test_matrix import PAGE_ROWS
@@ -31,8 +37,21 @@ if TYPE_CHECKING:
 METHODS = ("GET", "POST")
 OPEN = {"public", "public-log", "public-entry", "public-proof"}  # rows of their own, without a session
 SIGNING_IN = {"admin:login", "admin:logout"}
-# What a cell lets an answer be. A form that lacks something is shown again or named as a problem.
-DONE = {"R": {200, 302, 409}, "W": {200, 202, 302, 400, 422}, "-": {403}, 404: {404}, 405: {405}}
+FOR_SCRIPTS = {"admin:stream", "admin:stream_poll"}
+# What a cell lets an answer be. A form that lacks something is shown again or named as a problem, and so is a
+# preview of nothing; a part may have nothing to show, and a web process has no feed.
+DONE = {
+    "R": {200, 204, 302, 400, 409},
+    "W": {200, 202, 302, 400, 409, 422},
+    "own": {200, 302, 400},
+    "-": {403},
+    404: {404},
+    405: {405},
+}
+REVIEW = "console/_review.html"  # an empty list will do
+PAGE = Page("stub/", "Stub page", "stub.page", 1, "", REVIEW, lambda _: {"items": []})
+PART = stub(lambda _: {"items": []}, slot=Slot.OVERVIEW_TILE, key="stub.tile", template=REVIEW)
+UNKNOWN = 10**9
 
 
 def rows() -> dict[tuple[str, str], dict[str, Any]]:
@@ -52,13 +71,16 @@ def address(name: str, at: Mapping[str, Any]) -> str:
         "console_evidence_file": [at["pack"]],
         "view_on_site": [1, 1],
         "app_list": ["ledger"],
+        "reveal_list": [at["session"]],
+        "erasure_decide": [at["erasure"]],
+        "panel": [PART.key],
+        "contributed": [PAGE],
     }
     app, _, rest = route.partition("_")
     model = rest.partition("_")[0]
     is_list = rest.endswith(("_changelist", "_add", "_facets"))
-    about = "erasure" if model == "erasurerequest" else model
     if app in {"ledger", "auth"} and not is_list:
-        return reverse(name, args=[at[about]])
+        return reverse(name, args=[at["act" if model == "staffaction" else model]])
     return reverse(name, args=special.get(route, []))
 
 
@@ -100,39 +122,102 @@ def test_document_shows_this_table() -> None:
         assert text == wanted
 
 
-@pytest.mark.db
-def test_rows_hold_for_every_role_at_home_and_elsewhere(
-    people: People, checkpointer: Checkpointer, settings: Any, tmp_path: Path
-) -> None:
+@pytest.fixture
+def at(people: People, checkpointer: Checkpointer, settings: Any, tmp_path: Path) -> dict[str, Any]:
+    """What the addresses are about: objects of Acme, and files, views and sessions of one person there."""
     settings.ECP_FILES_DIR = tmp_path / "files"
     furnished = furnish(people, checkpointer)
+    revealing(people.ada, people.log)
     decided = furnished.entries[0]
-    at = places(log=furnished.log, user=furnished.user) | {
+    return places(log=furnished.log, user=furnished.user) | {
         "decision": decided.pk,
         "seq": decided.seq,
         "uid": decided.uid,
         "hash": bytes(decided.leaf_hash).hex(),
+        "session": RevealSession.objects.get().pk,
     }
+
+
+def nothing_at() -> dict[str, Any]:
+    """The same places, where nothing is and nothing ever was."""
+    numbers = (
+        "decision", "entry", "act", "agent", "agentkey", "apikey", "erasure", "organisation",
+        "membership", "user", "group", "seq",
+    )  # fmt: skip
+    ids = {name: new_uuid7(utc_now()) for name in ("uid", "view", "export", "pack", "session")}
+    return dict.fromkeys(numbers, UNKNOWN) | ids | {"hash": "0" * 64, "log": "no-such-log"}
+
+
+def everybody(people: People) -> tuple[dict[str, Client], dict[str, Client]]:
+    """One browser for each role at Acme and at Umbra; Acme's manufacturer has made the pricing agent."""
     home = {role: session(person(f"{role}-here", people.acme, role)) for role in ROLES}
     maker = Membership.objects.get(organisation=people.acme, role="manufacturer")
     maker.agents.add(people.ada_agent.agent)
-    away = {role: session(person(f"{role}-there", people.other, role)) for role in ROLES}
+    home["unassigned"] = session(person("other-maker", people.acme, "manufacturer"))
+    return home, {role: session(person(f"{role}-there", people.other, role)) for role in ROLES}
+
+
+@pytest.mark.db
+def test_rows_hold_for_every_role_at_home_and_elsewhere(people: People, at: dict[str, Any]) -> None:
+    home, away = everybody(people)
     size = Entry.objects.filter(kind="ecp.staff/1").count()
     wrong = []
-    for (name, method), row in rows().items():
-        url = address(name, at)
-        stranger = Client().generic(method, url)
-        if stranger.status_code != 302 or "/console/login/" not in stranger.headers["Location"]:
-            wrong.append((name, method, "anonymous", stranger.status_code))
-        for role in ROLES:
-            status = asked(home[role], method, url)
-            if status not in DONE[row[role]]:
-                wrong.append((name, method, role, status))
-            status = asked(away[role], method, url)
-            if status not in (DONE[404] if row["foreign"] == 404 else DONE[row[role]]) | DONE["-"]:
-                wrong.append((name, method, f"{role} of another organisation", status))
+    with contributed(PAGE, PART):
+        for (name, method), row in rows().items():
+            url = address(name, at)
+            stranger = Client().generic(method, url)
+            if not is_shown_the_way_in(name, stranger):
+                wrong.append((name, method, "anonymous", stranger.status_code))
+            for role in ROLES:
+                status = asked(home[role], method, url).status_code
+                if status not in DONE[row[role]]:
+                    wrong.append((name, method, role, status))
+                status = asked(away[role], method, url).status_code
+                if status not in (DONE[404] if row["foreign"] == 404 else DONE[row[role]]):
+                    wrong.append((name, method, f"{role} of another organisation", status))
+            status = asked(home["unassigned"], method, url).status_code
+            if row["manufacturer"] == "own" and status != 404:
+                wrong.append((name, method, "manufacturer of other models", status))
     assert wrong == []
     assert Entry.objects.filter(kind="ecp.staff/1").count() == size, "an empty form left an act on record"
+
+
+def is_shown_the_way_in(name: str, answer: Any) -> bool:
+    if name in FOR_SCRIPTS:
+        return (answer.status_code, answer.json()["code"]) == (401, "credentials_missing")
+    return answer.status_code == 302 and "/console/login/" in answer.headers["Location"]
+
+
+@pytest.mark.db
+def test_nothing_tells_another_organisation_s_object_from_one_that_never_was(
+    people: People, at: dict[str, Any]
+) -> None:
+    home, away = everybody(people)
+    there, nowhere = at, nothing_at()
+    differing = []
+    for (name, method), row in rows().items():
+        if row["foreign"] != 404:
+            continue
+        # The test above asks every role; two of them, and who sees a part of Acme, tell how it is said.
+        askers = {"viewer": away["viewer"], "admin": away["admin"]}
+        if row["manufacturer"] == "own":
+            askers["manufacturer of other models"] = home["unassigned"]
+        for who, browser in askers.items():
+            theirs, unknown = (asked(browser, method, address(name, found)) for found in (there, nowhere))
+            statuses = {theirs.status_code, unknown.status_code}
+            if statuses != {404} or words_of(theirs) != words_of(unknown):
+                differing.append((name, method, who, theirs.status_code, unknown.status_code))
+    assert differing == []
+
+
+def words_of(answer: Any) -> tuple[bytes, dict[str, str]]:
+    """Everything that the answer says, save the request id and the second in which it was given."""
+    id_ = answer.headers.get("X-Request-ID", "")
+    assert id_
+    headers = {
+        name: value for name, value in answer.headers.items() if name not in {"X-Request-ID", "Expires"}
+    }
+    return answer.content.replace(id_.encode(), b"<request id>"), headers
 
 
 def session(user: Any) -> Client:
@@ -141,13 +226,12 @@ def session(user: Any) -> Client:
     return client
 
 
-def asked(client: Client, method: str, url: str) -> int:
-    answer = client.generic(method, url, content_type="application/x-www-form-urlencoded")
-    status: int = answer.status_code
+def asked(client: Client, method: str, url: str) -> Any:
+    answer: Any = client.generic(method, url, content_type="application/x-www-form-urlencoded")
     if answer.streaming:
         answer.getvalue()
         answer.close()
-    return status
+    return answer
 
 
 @pytest.mark.db
@@ -161,5 +245,5 @@ def test_even_a_superuser_adds_changes_and_deletes_no_entry(
     before = list(Entry.objects.order_by("id").values_list("id", "leaf_hash", "entry"))
     list_ = f"/console/ledger/{model}/"
     for url in (f"{list_}add/", f"{list_}{pk}/change/", f"{list_}{pk}/delete/"):
-        assert asked(session(furnished.user), "POST", url) in {403, 405}, url
+        assert asked(session(furnished.user), "POST", url).status_code == 403, url
     assert list(Entry.objects.order_by("id").values_list("id", "leaf_hash", "entry")) == before

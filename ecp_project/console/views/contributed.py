@@ -14,7 +14,7 @@ from ecp_project.api.problems import refusal
 from ecp_project.console.views.desk import desk_of
 from ecp_project.console.views.panels import FETCHED, draw, may_see
 from ecp_project.kernel.clock import utc_now
-from ecp_project.kernel.errors import EcpError, MethodNotAllowed, NotFound, PermissionDenied
+from ecp_project.kernel.errors import EcpError, NotFound, PermissionDenied
 from ecp_project.kernel.panels import Page, registry
 from ledger.changelist import request_viewer
 
@@ -67,8 +67,6 @@ def panel(request: HttpRequest, key: str) -> HttpResponse:
 
 
 def _desk(request: HttpRequest, contributed: Page | Panel, *parameters: str) -> Desk:
-    if request.method not in {"GET", "HEAD"}:
-        raise MethodNotAllowed("method_not_allowed", _("This address takes GET."))
     viewer = request_viewer(request)
     desk = desk_of(request, viewer, utc_now(), parameters)
     if desk is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.http import HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -140,8 +140,6 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 def pack(request: HttpRequest) -> HttpResponse:
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
     form = SubjectForm.of(request)
     try:
         place = _place(request)
@@ -158,8 +156,6 @@ def pack(request: HttpRequest) -> HttpResponse:
 
 
 def propose(request: HttpRequest) -> HttpResponse:
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
     form = SubjectForm.of(request)
     try:
         place = _place(request)
@@ -196,12 +192,12 @@ def _propose(form: SubjectForm, place: Place) -> None:
 
 def decide(request: HttpRequest, pk: int) -> HttpResponse:
     """Approve a proposal, or withdraw it."""
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
+    viewer = request_viewer(request)
     try:
-        place = _place(request)
+        row = erasure_of(organisation_ids=viewer.roles, pk=pk)
+        place = Place(row.log, viewer)
         _demand(may=place.may_propose, who=_("Operators and admins decide on erasures."))
-        said = _decide(request, place, erasure_of(log=place.log, pk=pk))
+        said = _decide(request, place, row)
     except EcpError as problem:
         return refusal(request, problem)
     messages.success(request, said)

@@ -32,6 +32,7 @@ def evidence_page(request: HttpRequest) -> HttpResponseBase:
     """GET: packs so far. POST: one of the records that the form names."""
     try:
         if request.method == "POST":
+            handover.refuse_unless_some_taker(request_viewer(request))
             return pack_answer(request, chosen_ids(request))
         return hand_over_page(request, EvidencePack, _("Evidence packs"), "console/evidence.html")
     except EcpError as problem:

@@ -16,7 +16,7 @@ from ecp_project.console.evidence import ids_of_list
 from ecp_project.console.models import Export, State
 from ecp_project.console.views.evidence import chosen_ids, hand_over_page, pack_answer
 from ecp_project.kernel.clock import utc_now
-from ecp_project.kernel.errors import EcpError, MethodNotAllowed, NotFound
+from ecp_project.kernel.errors import BadRequest, EcpError, NotFound
 from ledger.changelist import request_viewer
 from ledger.listpage import parameters_of
 
@@ -41,6 +41,15 @@ def list_post(request: HttpRequest, *, only_decisions: bool) -> HttpResponseBase
             )
             return pack_answer(request, ids)
         return export_answer(request, request.POST["format"], given, only_decisions=only_decisions)
+    except EcpError as problem:
+        return refusal(request, problem)
+
+
+def nothing_asked(request: HttpRequest) -> HttpResponse:
+    """A form that names neither a format nor an action; who may take nothing out is told that first."""
+    try:
+        handover.refuse_unless_some_taker(request_viewer(request))
+        raise BadRequest("bad_value", _("Choose a format, or one of the actions of the menu."))
     except EcpError as problem:
         return refusal(request, problem)
 
@@ -95,7 +104,6 @@ def _accepted(request: HttpRequest, row: Any) -> HttpResponse:
 
 def export_list(request: HttpRequest) -> HttpResponse:
     try:
-        _only_reads(request)
         return hand_over_page(request, Export, _("Exports"), "console/exports.html")
     except EcpError as problem:
         return refusal(request, problem)
@@ -103,7 +111,6 @@ def export_list(request: HttpRequest) -> HttpResponse:
 
 def export_file(request: HttpRequest, id_: UUID) -> HttpResponseBase:
     try:
-        _only_reads(request)
         row = handover.one(Export, request_viewer(request), request.user.pk, id_)
         if row.state != State.COMPLETE or not row.has_file:
             raise NotFound("not_found", "there is no such file")
@@ -121,15 +128,9 @@ def export_file(request: HttpRequest, id_: UUID) -> HttpResponseBase:
 
 def export_manifest(request: HttpRequest, id_: UUID) -> HttpResponse:
     try:
-        _only_reads(request)
         row = handover.one(Export, request_viewer(request), request.user.pk, id_)
         if not row.manifest:
             raise NotFound("not_found", "this export has no manifest: it is not complete")
     except EcpError as problem:
         return refusal(request, problem)
     return HttpResponse(f"{row.manifest}\n", content_type="application/json")
-
-
-def _only_reads(request: HttpRequest) -> None:
-    if request.method not in {"GET", "HEAD"}:
-        raise MethodNotAllowed("method_not_allowed", "This address takes GET.")

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from ecp_project.api.problems import refusal
 from ecp_project.kernel.clock import utc_now
-from ecp_project.kernel.errors import BadRequest, EcpError, MethodNotAllowed, PermissionDenied, Unavailable
+from ecp_project.kernel.errors import BadRequest, EcpError, PermissionDenied, Unavailable
 from ledger.changelist import PAGE_LOG, request_viewer
 from ledger.models import Role
 from ledger.selectors.console import log_state
@@ -30,10 +30,8 @@ def publication(request: HttpRequest) -> HttpResponse:
     """GET tells what a change would mean; POST makes it."""
     try:
         log = _log(request)
-        if request.method == "GET":
-            return _page(request, log, "", None)
         if request.method != "POST":
-            raise MethodNotAllowed("method_not_allowed", _("This address takes GET and POST."))
+            return _page(request, log, "", None)
         return _change(request, log)
     except EcpError as problem:
         return refusal(request, problem)

@@ -14,7 +14,7 @@ from ecp_project.api.problems import refusal
 from ecp_project.console.views.desk import desk_of
 from ecp_project.console.views.panels import failed_box, guarded, seen
 from ecp_project.kernel.clock import utc_now
-from ecp_project.kernel.errors import EcpError, MethodNotAllowed, NotFound
+from ecp_project.kernel.errors import EcpError, NotFound
 from ecp_project.kernel.panels import Slot
 from ledger.changelist import request_viewer
 
@@ -43,8 +43,6 @@ class Tab:
 
 def page(request: HttpRequest) -> HttpResponse:
     try:
-        if request.method not in {"GET", "HEAD"}:
-            raise MethodNotAllowed("method_not_allowed", _("This address takes GET."))
         viewer = request_viewer(request)
         desk = desk_of(request, viewer, utc_now(), TAB)
         panels = seen(Slot.REVIEW, {viewer.roles[desk.scope.organisation_id]}) if desk else []

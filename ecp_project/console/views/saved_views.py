@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.http import HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -33,8 +33,6 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 
 def save(request: HttpRequest) -> HttpResponse:
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
     user: Any = request.user
     try:
         view = saved_views.savedview_save(
@@ -53,8 +51,6 @@ def save(request: HttpRequest) -> HttpResponse:
 
 
 def change(request: HttpRequest, view_id: UUID) -> HttpResponse:
-    if request.method != "POST":
-        return HttpResponseNotAllowed(["POST"])
     user: Any = request.user
     try:
         done = _act(user, view_id, request.POST.get("act", ""), request.POST.get("name", ""))
@@ -83,6 +79,7 @@ def _act(user: Any, view_id: UUID, act: str, name: str) -> str:
             view = saved_views.savedview_delete(owner=user, view_id=view_id)
             return _("Deleted: %(name)s") % {"name": view.name}
         case _:
+            saved_views.savedview_own(owner=user, view_id=view_id)  # what is another's is 404 in any case
             raise BadRequest(
                 "bad_value", "act is one of: rename, share, unshare, default, undefault, delete."
             )

@@ -64,13 +64,13 @@ def _for_scripts(
 
 
 def _admit(request: HttpRequest) -> None:
-    if request.method != "GET":
-        raise MethodNotAllowed("method_not_allowed", "This address takes GET.")
     request.get_host()  # refuses a host that is not ours, as pages do
     if not request.user.is_authenticated:
         raise NotAuthenticated("credentials_missing", "Sign in to the console.")
     if not admin.site.has_permission(request):
         raise PermissionDenied("role_missing")
+    if request.method != "GET":
+        raise MethodNotAllowed("method_not_allowed", "This address takes GET.")
 
 
 def _with_cors(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

@@ -18,6 +18,7 @@ from ledger.core.summary import (
     STRICT,
     ContextPolicy,
     PolicyError,
+    check_choice,
     decade_band,
     policy_from,
     summarise,
@@ -256,3 +257,37 @@ def of(**rule: Any) -> dict[str, Any]:
 def test_a_wrong_policy_is_refused_with_its_place(document: Any, message: str) -> None:
     with pytest.raises(PolicyError, match=message):
         policy_from(document)
+
+
+# --- which policy an organisation chooses
+
+LABELS = {"default@1", "strict@1"}
+
+
+@pytest.mark.parametrize(
+    "choice", [{}, {"*": "strict@1"}, {"refund.grant": "default@1", "*": "strict@1"}, {"a" * 128: "strict@1"}]
+)
+def test_choice_of_policies_that_there_are_is_taken(choice: Any) -> None:
+    check_choice(choice, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("choice", "why"),
+    [
+        (None, "maps actions to policies"),
+        (["strict@1"], "maps actions to policies"),
+        ("strict@1", "maps actions to policies"),
+        ({"*": "strict"}, 'for "\\*" there is no such policy; there are: default@1, strict@1'),
+        ({"*": "Strict@1"}, "no such policy"),
+        ({"*": None}, "no such policy"),
+        ({"*": ["strict@1"]}, "no such policy"),
+        ({"refund.grant": "strict@2"}, 'for "refund.grant" there is no such policy'),
+        ({"": "strict@1"}, "no action of a decision"),
+        ({"Refund Grant": "strict@1"}, '"Refund Grant" is no action of a decision'),
+        ({"a" * 129: "strict@1"}, "no action of a decision"),
+        ({"**": "strict@1"}, "no action of a decision"),
+    ],
+)
+def test_choice_that_would_stop_appends_is_refused(choice: Any, why: str) -> None:
+    with pytest.raises(PolicyError, match=why):
+        check_choice(choice, LABELS)
