@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from ecp_project.kernel.panels import Panel, Slot, registry
 from ledger.models import ErasureRequest, Verification
+from ledger.sentences import actor_in_words
 
 if TYPE_CHECKING:
     from ecp_project.kernel.panels import PanelContext
@@ -45,8 +46,14 @@ def erasures(about: PanelContext) -> dict[str, Any]:
         "title": _("Erasures awaiting approval"),
         "items": [
             {
-                "text": _("Asked for by %(who)s; basis: %(basis)s")
-                % {"who": row.requested_by, "basis": row.basis},
+                "text": _("%(what)s, asked for by %(who)s. Basis: %(basis)s")
+                % {
+                    "what": _("Erasure of one record's private values")
+                    if row.uid
+                    else _("Erasure of a person's private values"),
+                    "who": actor_in_words({"actor": row.requested_by}),
+                    "basis": row.get_basis_display(),
+                },
                 "url": reverse("admin:ledger_erasurerequest_changelist"),
                 "due_at": row.requested_at,
             }
