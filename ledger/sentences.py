@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 
 from ledger.core.columns import DECISION
+from ledger.selectors.actwords import act_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +55,7 @@ def sentence(*, stmt: Mapping[str, Any], about: str) -> str:  # noqa: PLR0911 - 
     }
     if v == DECISION and stmt.get("id") == about:
         return _("%(who)s decided: %(action)s") % values
-    if v and stmt.get("id") == about:
+    if v and v != "ecp.staff/1" and stmt.get("id") == about:
         return _("%(who)s recorded this entry") % values
     if v == DECISION:
         rel = next((ref["rel"] for ref in stmt.get("refs", []) if ref.get("id") == about), "related")
@@ -69,5 +70,5 @@ def sentence(*, stmt: Mapping[str, Any], about: str) -> str:  # noqa: PLR0911 - 
             values | {"number": len(parts)}
         )
     if v == "ecp.staff/1":
-        return _("%(who)s did %(action)s with this record") % values
+        return _("%(who)s %(act)s") % (values | {"act": act_in_words(str(stmt.get("action", "")))})
     return _("%(who)s recorded %(kind)s about this record") % values

@@ -22,6 +22,7 @@ from rest_framework import exceptions as drf
 
 from ecp_project.api.metrics import AUTHZ_DENIED
 from ecp_project.kernel.errors import (
+    PROBLEMS,
     BadRequest,
     EcpError,
     MethodNotAllowed,
@@ -44,6 +45,7 @@ MEDIA_TYPE = "application/problem+json"
 UNHANDLED = "unhandled_exception"
 DATABASE_DOWN = "database_unavailable"
 DATABASE_RETRY_S = 5
+PAGE_RETRY_S = 10
 CHALLENGE = 'Bearer realm="ecp"'
 _MACHINE_PATHS = (
     "/api/", "/log/", "/lsp/", "/witness/", "/.well-known/", "/console/stream/",
@@ -143,10 +145,19 @@ def refusal(request: HttpRequest, problem: EcpError) -> HttpResponse:
     if is_machine_path(request.path):
         return response_of(problem, request)
     # without the request: context processors would ask a database that may be what failed
-    context = {"problem": problem, "request_id": request.META.get("ecp.request_id", "")}
+    tries_again = problem.code == DATABASE_DOWN and request.method == "GET"
+    context = {
+        "problem": problem,
+        # the advice of a code speaks to programs
+        "detail": problem.detail if problem.detail != PROBLEMS[problem.code].advice else "",
+        "request_id": request.META.get("ecp.request_id", ""),
+        "tries_again": tries_again,
+    }
     page = HttpResponse(render_to_string("errors/problem.html", context), status=problem.status)
     if problem.retry_after is not None:
         page.headers["Retry-After"] = str(problem.retry_after)
+    if tries_again:
+        page.headers["Refresh"] = str(PAGE_RETRY_S)
     return page
 
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from ecp_project.kernel.panels import Panel, Slot, registry
 from ledger.models import Verification
 from ledger.selectors.subjects import erasures_waiting
+from ledger.sentences import actor_in_words
 
 if TYPE_CHECKING:
     from ecp_project.kernel.panels import PanelContext
@@ -47,8 +48,14 @@ def erasures(about: PanelContext) -> dict[str, Any]:
         "title": _("Erasures awaiting approval"),
         "items": [
             {
-                "text": _("Asked for by %(who)s; basis: %(basis)s")
-                % {"who": row.requested_by, "basis": row.basis},
+                "text": _("%(what)s, asked for by %(who)s. Basis: %(basis)s")
+                % {
+                    "what": _("Erasure of one record's private values")
+                    if row.uid
+                    else _("Erasure of a person's private values"),
+                    "who": actor_in_words({"actor": row.requested_by}),
+                    "basis": row.get_basis_display(),
+                },
                 "url": f"{reverse('admin:data_subjects')}?{urlencode({'log': row.log.slug})}#erasures",
                 "due_at": row.requested_at,
             }

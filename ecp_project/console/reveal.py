@@ -83,7 +83,7 @@ def reveal_page(*, viewer: Viewer, person: User) -> list[RevealSession]:
     rows = RevealSession.objects.filter(organisation_id__in=whole) | RevealSession.objects.filter(
         organisation_id__in=viewer.organisations_as(Role.OPERATOR), person=person
     )
-    return list(rows.select_related("organisation").order_by("-began_at")[:SHOWN])
+    return list(rows.select_related("organisation", "person").order_by("-began_at")[:SHOWN])
 
 
 def reveal_list(*, viewer: Viewer, person: User, session_id: UUID) -> bytes:

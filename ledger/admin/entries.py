@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -27,6 +28,7 @@ from ledger.keys import verifiers
 from ledger.listpage import address, facets_context, list_context, parameters_of, with_fields
 from ledger.models import Decision, Entry, StaffAction
 from ledger.recordpage import NoteForm, kinds_for, public_path, told
+from ledger.selectors.actwords import act_in_words
 from ledger.selectors.entries import OrgScope
 from ledger.selectors.facets import facet_names, facets_of
 from ledger.selectors.integrity import entry_verdict, verdict_document
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
 
     from ledger.selectors.lists import Page
+    from ledger.selectors.records import Record
 
 MAX_ID_DIGITS = 18
 
@@ -235,7 +238,7 @@ class EntriesAdmin(ReadOnlyAdmin):
         request.META[PAGE_LOG] = entry.log.slug
         form.kinds = kinds_for(viewer.roles[organisation_id])
         context = self.admin_site.each_context(request) | {
-            "title": record.what if record.entry.action else gettext(record.what),
+            "title": _heading(record),
             "opts": self.opts,
             "list_title": self.title,
             "record": record,
@@ -285,6 +288,14 @@ def _principal(request: HttpRequest, entry: Entry) -> Principal:
         roles=frozenset({role}),
         pseudonym=viewer.pseudonyms[organisation_id],
     )
+
+
+def _heading(record: Record) -> str:
+    """The action of a decision is the agent's word; what other entries are is said in the reader's."""
+    if record.entry.action:
+        return record.what
+    act = record.stmt.get("action") if record.stmt and record.entry.kind == STAFF else None
+    return capfirst(act_in_words(str(act)) if act else gettext(record.what))
 
 
 def _id_or_404(text: str) -> int:

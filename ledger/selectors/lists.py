@@ -94,6 +94,15 @@ class Page:
     def log(self) -> Log:
         return self.state.log
 
+    @property
+    def shows_friction(self) -> bool:
+        """A column of which each cell would be empty takes room from the explanations."""
+        return any(row.friction or row.bypassed for row in self.rows)
+
+    @property
+    def shows_zone(self) -> bool:
+        return any(row.zone for row in self.rows)
+
 
 def entry_list(
     *, viewer: Viewer, parameters: Mapping[str, str], only_decisions: bool, now: datetime, kind: str = ""

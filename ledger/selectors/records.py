@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from ecp_project.kernel.errors import NotFound
 from ledger.core.columns import DECISION
@@ -29,6 +32,13 @@ LINES = 200
 WITNESSES_READ = 64
 # Members that have a place of their own on the page; of other kinds everything else is listed by name.
 _PLACED = frozenset({"v", "id", "org", "ts", "explanation", "text", "reason", "sealed", "target"})
+# How a summary gives the size of what it does not show.
+_SIZES = {
+    "chars": gettext_noop("a text, characters: %(size)s"),
+    "items": gettext_noop("a list, items: %(size)s"),
+    "members": gettext_noop("a group, fields: %(size)s"),
+}
+_BAND = re.compile(r"(-?[0-9]{1,19})\.\.(-?[0-9]{1,19})")
 # How staff entries name the record that they act on.
 _OBJECTS = ("decision", "record", "entry")
 
@@ -276,10 +286,20 @@ def _text(stmt: Mapping[str, Any]) -> str:
 
 
 def value_in_words(value: Any) -> str:
-    """A member for people: what is sealed is called sealed, sizes are spelt out."""
+    """A member for people: what is sealed is called sealed, sizes and bands are spelt out."""
+    if value is None or type(value) is bool:
+        return {None: _("nothing"), True: _("yes"), False: _("no")}[value]
     if value == {"sealed": True}:
-        return "sealed"
-    if isinstance(value, dict) and len(value) == 1 and value.keys() <= {"chars", "items", "members"}:
-        (name, size), *_ = value.items()
-        return f"{size} {'characters' if name == 'chars' else name}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return _("sealed")
+    if isinstance(value, dict) and len(value) == 1 and value.keys() <= _SIZES.keys():
+        (name, size), *_rest = value.items()
+        return _(_SIZES[name]) % {"size": _band_in_words(str(size))}
+    return _band_in_words(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _band_in_words(text: str) -> str:
+    """`100..1000`, as a context policy writes a number that it does not show."""
+    band = _BAND.fullmatch(text)
+    return (
+        _("%(low)s to %(high)s") % {"low": f"{int(band[1]):,}", "high": f"{int(band[2]):,}"} if band else text
+    )

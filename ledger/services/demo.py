@@ -150,7 +150,8 @@ def demo_load(*, now: datetime, clock: Callable[[], datetime], progress: Callabl
     logs: dict[str, Log] = {}
     with transaction.atomic():
         for slug, title in ORGANISATIONS.items():
-            _, logs[slug] = organisation_create(slug=slug, title=title, now=now)
+            # The clock's time and not the end of the story: nothing is received before its log was made.
+            _, logs[slug] = organisation_create(slug=slug, title=title, now=clock())
         for (organisation, slug), title in AGENTS.items():
             agent_create(organisation=logs[organisation].organisation, slug=slug, title=title)
         password = secrets.token_urlsafe(12)
@@ -185,34 +186,48 @@ def _shifted(progress: Callable[[int, int], None], before: int, total: int, coun
 
 
 def story_lines(rng: random.Random, now: datetime) -> Iterator[tuple[Story, bytes]]:
-    """Decisions in the order of their time, then what became of about a third of them."""
-    moments = sorted(rng.random() for _ in range(DECISIONS))
-    told: list[tuple[Story, str, datetime]] = []
-    for moment in moments:
-        at = now - timedelta(days=DAYS) + timedelta(seconds=moment * DAYS * 86_400)
-        story = rng.choice(STORIES)
-        uid = uuid7(now_ms=int(at.timestamp() * 1000), rand=rng.randbytes(10))
-        record = {
-            "id": uid,
-            "agent": story.agent,
-            "action": story.action,
-            "ts": format_time(at),
-            "risk": story.risk,
-            "explanation": story.explanation.format(**story.facts(rng)),
-            "model": {"name": f"{story.agent}-model", "version": "2026-02"},
-            "context": story.context(rng),
-        }
-        told.append((story, uid, at))
-        yield story, json.dumps(record).encode()
-    for story, uid, at in told:
-        if rng.random() < 1 / 3:
-            status, text = rng.choice(story.outcomes)
-            seen = at + timedelta(hours=rng.randint(1, 12))
-            outcome = {
-                "id": uuid7(now_ms=int(seen.timestamp() * 1000), rand=rng.randbytes(10)),
-                "target": uid,
-                "kind": "outcome",
-                "status": status,
-                "text": text,
-            }
-            yield story, json.dumps(outcome).encode()
+    """Day by day: the decisions in the order of their time, then what became of about a third of them."""
+    told = [(at, *_told(rng, at)) for at in _moments(rng, now)]
+    seen = [
+        (at + timedelta(hours=rng.randint(1, 12)), story, uid)
+        for at, story, uid, _ in told
+        if rng.random() < 1 / 3
+    ]
+    lines = [(at, story, record) for at, story, _, record in told]
+    lines += [(at, story, _outcome(rng, story, uid, at)) for at, story, uid in seen if at < now]
+    # Whole days, because a load takes decisions in batches and each outcome would end one.
+    for _, story, line in sorted(lines, key=lambda line: (line[0].date(), "target" in line[2], line[0])):
+        yield story, json.dumps(line).encode()
+
+
+def _moments(rng: random.Random, now: datetime) -> list[datetime]:
+    """Instants of the decisions: fewer at night and at weekends, as the work that agents do comes from people."""
+    found: list[datetime] = []
+    while len(found) < DECISIONS:
+        at = now - timedelta(seconds=rng.random() * DAYS * 86_400)
+        busy = 1.0 if 7 <= at.hour < 20 else 0.25  # noqa: PLR2004 - hours of a working day
+        if rng.random() < busy * (0.45 if at.isoweekday() > 5 else 1.0):  # noqa: PLR2004 - Saturday and Sunday
+            found.append(at)
+    return sorted(found)
+
+
+def _told(rng: random.Random, at: datetime) -> tuple[Story, str, dict[str, Any]]:
+    story = rng.choice(STORIES)
+    uid = uuid7(now_ms=int(at.timestamp() * 1000), rand=rng.randbytes(10))
+    record = {
+        "id": uid,
+        "agent": story.agent,
+        "action": story.action,
+        "ts": format_time(at),
+        "risk": story.risk,
+        "explanation": story.explanation.format(**story.facts(rng)),
+        "model": {"name": f"{story.agent}-model", "version": "2026-02"},
+        "context": story.context(rng),
+    }
+    return story, uid, record
+
+
+def _outcome(rng: random.Random, story: Story, target: str, at: datetime) -> dict[str, Any]:
+    status, text = rng.choice(story.outcomes)
+    uid = uuid7(now_ms=int(at.timestamp() * 1000), rand=rng.randbytes(10))
+    return {"id": uid, "target": target, "kind": "outcome", "status": status, "text": text}

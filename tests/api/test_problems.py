@@ -189,6 +189,13 @@ def test_view_outside_drf_fails_in_the_same_shape(caller: Client, query: str, st
     assert (page.status_code, SECRET in page.content.decode()) == (status, False)
 
 
+def test_page_without_a_database_tries_again_by_itself_and_a_form_does_not(caller: Client) -> None:
+    page, form = caller.get("/console/plain/"), caller.post("/console/plain/")
+    assert (page.headers["Refresh"], "tries again every ten seconds" in page.content.decode()) == ("10", True)
+    assert "Refresh" not in form.headers
+    assert "Retry-After" not in page.content.decode()
+
+
 def test_expired_form_is_told_as_such() -> None:
     answer = Client(enforce_csrf_checks=True).post("/console/login/", {"username": "x"})
     assert answer.status_code == 403

@@ -1,8 +1,11 @@
-"""Which pictures docs/img holds, as data: name, address, and what to do before the picture is taken."""
+"""Which pictures `make screenshots` takes, as data. Those that a document shows go to docs/img."""
 
 from __future__ import annotations
 
+import re
+
 from tests.console.pages import DECISION
+from tests.docs.documents import documents
 
 # The decision of the record's pictures is the one that is named `shown` among the places.
 PICTURES: dict[str, str] = {
@@ -15,6 +18,13 @@ PICTURES: dict[str, str] = {
     "record": f"{DECISION}{{shown}}/change/",
     "verified": f"{DECISION}{{shown}}/change/?verify=1",
     "print": f"{DECISION}{{shown}}/print/",
+    "reviews": "/console/reviews/?log={log}",
+    "staff-actions": "/console/ledger/staffaction/?log={log}",
+    "staff-action": "/console/ledger/staffaction/{act}/change/",
+    "data-subjects": "/console/data-subjects/?log={log}",
+    "context-policy": "/console/context-policy/?log={log}",
+    "reveal": "/console/reveal/?log={log}",
+    "publication": "/console/integrity/publication/?log={log}",
     "entries": "/console/ledger/entry/?log={log}",
     "agents": "/console/ledger/agent/",
     "agent": "/console/ledger/agent/{agent}/change/",
@@ -33,6 +43,15 @@ LOOKS = {
     "dark-narrow": ("dark", 390, 844),
 }
 TALLEST = 2_000  # longer pages are cut: a picture is for a glance
+
+
+def of_the_documents() -> set[str]:
+    """Files of docs/img that a document names."""
+    return {
+        name
+        for file in documents()
+        for name in re.findall(r"\]\((?:docs/)?img/([^)\s]+)\)", file.read_text("utf-8"))
+    }
 
 
 def file_name(picture: str, look: str) -> str:

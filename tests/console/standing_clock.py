@@ -1,17 +1,23 @@
 """A clock of a machine and its database that stands where a test puts it.
 
-Pictures show the same times whenever they are taken, and sample decisions come in over thirty days, as those
-of agents would, where a load takes seconds.
+Pictures show the same times whenever they are taken, and each sample line comes in a moment after it was
+decided, as those of agents would, where a load takes seconds.
 """
 
 from __future__ import annotations
 
+import json
+import random
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.utils import timezone
 
 from ecp_project.kernel import clock
 from ledger import modes
-from ledger.services import ingest
+from ledger.services import demo, ingest
 
 if TYPE_CHECKING:
     import psycopg
@@ -30,17 +36,29 @@ GRANT SELECT ON standing.clock TO PUBLIC;
 COMMIT;
 """
 NOW = datetime(2026, 3, 31, 15, 0, tzinfo=UTC)  # a Tuesday afternoon
-DAYS = 30
-BATCH = 10
+ON_THE_WAY = timedelta(seconds=1)
+
+
+def arrivals(organisation: str) -> list[datetime]:
+    """When each sample line of an organisation comes in: after it was decided, and none before the last."""
+    lines = (
+        line
+        for story, line in demo.story_lines(random.Random(demo.SEED), NOW)  # noqa: S311 - the sample data are no secret
+        if story.organisation == organisation
+    )
+    decided = (UUID(json.loads(line)["id"]).int >> 80 for line in lines)  # milliseconds, as UUIDv7 begin
+    return [datetime.fromtimestamp(at / 1000, UTC) + ON_THE_WAY for at in accumulate(decided, max)]
 
 
 class StandingClock:
-    """Runs through the thirty days while a load brings that many decisions, then stands."""
+    """Goes from line to line while a load brings those of the first organisation, then stands."""
 
-    def __init__(self, superuser: psycopg.Connection[Any], database: str, patch: Any, decisions: int) -> None:
+    def __init__(
+        self, superuser: psycopg.Connection[Any], database: str, patch: Any, organisation: str
+    ) -> None:
         self._superuser = superuser
-        self._decisions = decisions
-        self.at = NOW - timedelta(days=DAYS)
+        self._arrivals = arrivals(organisation)
+        self.at = NOW - timedelta(days=demo.DAYS)
         superuser.execute(DATABASE)
         superuser.execute(f'ALTER DATABASE "{database}" SET search_path = standing, pg_catalog, public')
         standing = self
@@ -51,13 +69,14 @@ class StandingClock:
                 return standing.at.astimezone(tz)
 
         patch.setattr(clock, "datetime", Standing)  # the machine's clock, at its one door
+        patch.setattr(timezone, "datetime", Standing)  # and at Django's
         patch.setattr(modes, "MAX_CLOCK_SKEW_S", float("inf"))  # between two steps the clocks differ
-        patch.setattr(ingest, "BATCH", BATCH)
+        patch.setattr(ingest, "BATCH", 1)  # lines of a batch are received at once
+        self.arrive(0, 0)
 
     def arrive(self, done: int, _total: int) -> None:
-        """Told by a load how many have come in: so much of the thirty days has gone by."""
-        gone = min(done / self._decisions, 1)
-        self.set(NOW - timedelta(days=DAYS) * (1 - gone))
+        """Told by a load how many have come in: it is now the time of the next one."""
+        self.set(self._arrivals[done] if done < len(self._arrivals) else NOW)
 
     def read(self) -> datetime:
         return self.at

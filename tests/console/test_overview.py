@@ -96,7 +96,7 @@ def test_tiles_tell_the_range(acme: People) -> None:
     page = shown(acme.ben, CONSOLE)
     check(page)
     found = tiles(page)
-    assert (found["Decisions"], found["High or critical risk"], found["Agents that decided"]) == (
+    assert (found["Decisions"], found["High or critical risk"], found["Active agents"]) == (
         "12",
         "1",
         "2",
@@ -142,7 +142,7 @@ def test_last_staff_acts_name_the_member(acme: People) -> None:
     form = {"title": "Prices", "status": "active", "labels": "{}", "initial-labels": "{}"}
     signed_in(adam).post(f"/console/ledger/agent/{acme.ada_agent.agent.pk}/change/", form)
     page = re.sub(r"\s+", " ", shown(acme.ben, CONSOLE))
-    assert '<bdi>adam</bdi></td><td class="what">agent.change</td>' in page
+    assert '<bdi>adam</bdi></td><td class="what">changed an agent</td>' in page
     assert "<bdi>agent:pricing-bot</bdi>" in page
 
 

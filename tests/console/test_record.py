@@ -260,7 +260,7 @@ def test_annotation_names_its_record(entry: Entry, people: People) -> None:
     page = shown(people.ben, record_path(noted))
     assert "The customer was told on the phone." in page
     assert f"{ENTRIES}?q={entry.uid}" in page
-    assert "<h1>note</h1>" in page
+    assert "<h1>Note</h1>" in page
 
 
 def test_neighbours_are_a_click_away(people: People) -> None:

@@ -92,7 +92,7 @@ def test_items_come_oldest_due_first_and_those_without_a_date_last(people: Peopl
         asked(people.log, days)
     asked(people.other_log, 7)
     page = shown(people.ada, REVIEWS)
-    assert re.findall(r"Asked for by staff:(\d)", page) == ["9", "5", "2"]
+    assert re.findall(r"asked for by Staff member (\d)", page) == ["9", "5", "2"]
     now = utc_now()
     items: list[dict[str, object]] = [
         {"text": "item 1", "url": "/console/", "due_at": None},
@@ -121,7 +121,7 @@ def test_a_tab_that_fails_leaves_the_others(people: People) -> None:
         page = shown(people.ada, REVIEWS)
         failed = shown(people.ada, REVIEWS, tab="stub.box")
     assert "stub.box (?)" in tabs(page)
-    assert "Asked for by" in page
+    assert "asked for by" in page
     assert "This part cannot be shown right now." in failed
     assert "secret detail" not in failed
 

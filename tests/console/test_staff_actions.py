@@ -56,8 +56,8 @@ def test_list_tells_who_did_what_with_what(people: People) -> None:
     page = shown(people.ben, STAFF)
     check(page)
     assert cells(page) == [
-        ["ada", "export.create", "export:&lt;b&gt;7&lt;/b&gt;", "", str(entry.seq + 1)],
-        ["ada", "agent.change", "agent:pricing-bot", "", str(entry.seq)],
+        ["ada", "took an export export.create", "export:&lt;b&gt;7&lt;/b&gt;", "", str(entry.seq + 1)],
+        ["ada", "changed an agent agent.change", "agent:pricing-bot", "", str(entry.seq)],
     ]
     assert "Lowered the price" not in page
     assert 'href="/console/ledger/entry/?log=acme&amp;q=kind%3Aecp.staff%2F1"' in page
@@ -85,7 +85,7 @@ def test_words_narrow_the_list(people: People) -> None:
     act(people, "key.revoke", "agentkey:x")
     while project_search(log_id=people.log.id):
         pass
-    assert [row[1] for row in cells(shown(people.ben, STAFF, q="key.revoke"))] == ["key.revoke"]
+    assert [row[1] for row in cells(shown(people.ben, STAFF, q="key.revoke"))] == ["key.revoke key.revoke"]
     answer = signed_in(people.ben).get(STAFF, {"q": "colour:red"})
     assert answer.status_code == 400
 

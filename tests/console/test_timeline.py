@@ -65,7 +65,7 @@ def test_record_alone_begins_with_its_decision_and_its_signature(
 def test_acts_of_staff_that_name_it_are_told(entry: Entry, people: People, kind: str) -> None:
     act(people, f"{kind}:{entry.uid}", reason="The regulator asked for it.")
     page = shown(people.ben, record_path(entry))
-    assert sentences(page)[-1] == "Staff member 0b6bb9a5 did evidence.pack with this record"
+    assert sentences(page)[-1] == "Staff member 0b6bb9a5 evidence.pack"
     assert "The regulator asked for it." in page
 
 

@@ -1,4 +1,4 @@
-"""Pictures that the documents show exist, and those that exist are pictures of today's list."""
+"""Pictures that the documents show exist, are pictures of today's list, and no others are kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.console.pictures import LOOKS, PICTURES, file_name
+from tests.console.pictures import LOOKS, PICTURES, file_name, of_the_documents
 from tests.docs.documents import PROJECT, documents
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def test_every_picture_that_is_shown_exists_and_says_what_it_shows(file: Path) -
         assert len(words) > 10, target
 
 
-def test_the_folder_holds_what_the_list_of_pictures_names() -> None:
+def test_the_folder_holds_what_documents_show_and_the_list_of_pictures_names() -> None:
     there = {file.name for file in (PROJECT / "docs" / "img").iterdir()}
-    assert there == {file_name(picture, look) for picture in PICTURES for look in LOOKS}
+    assert there == of_the_documents()
+    assert there <= {file_name(picture, look) for picture in PICTURES for look in LOOKS}

@@ -18,6 +18,7 @@ from ecp_project.console.views.panels import seen as seen_panels
 from ecp_project.kernel.panels import PanelContext, Slot, registry
 from ledger.changelist import request_viewer
 from ledger.listpage import links_of
+from ledger.selectors.actwords import act_in_words, short_ids
 from ledger.selectors.entries import OrgScope
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ def seen(text: str) -> str:
 def short(text: str) -> str:
     """Hashes in a text as 8…4; pages keep the full value beside it."""
     return _DIGEST.sub(lambda found: f"{found[0][:8]}…{found[0][-4:]}", text)
+
+
+register.filter(act_in_words)
+register.filter(short_ids)
 
 
 @register.simple_tag(takes_context=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ecp_project.console.figures import range_words
@@ -93,6 +94,12 @@ class Desk:
         ]
 
     @property
+    def brief(self) -> str:
+        """The range where there is little room: exact times only for those that the person gave."""
+        chosen = next((preset.title for preset in self.presets if preset.is_current), None)
+        return _in_the_last(chosen) if chosen else self.words
+
+    @property
     def is_own(self) -> bool:
         return not any(preset.is_current for preset in self.presets)
 
@@ -134,6 +141,10 @@ def parts_of(request: HttpRequest, desk: Desk, slot: Slot) -> list[Part]:
 
 def scope_in(viewer: Viewer, log: Log) -> OrgScope:
     return OrgScope(log.organisation_id, viewer.agents.get(log.organisation_id))
+
+
+def _in_the_last(span: StrOrPromise) -> str:
+    return gettext("in the last %(span)s") % {"span": span}
 
 
 def _parameters(request: HttpRequest, more: Sequence[str]) -> dict[str, str]:
