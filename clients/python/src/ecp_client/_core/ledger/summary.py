@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -18,7 +18,8 @@ from typing import Any
 from unicodedata import normalize
 
 from ecp_client._core.kernel.canonical import MAX_SAFE_INTEGER, NAME_PATTERN, encode_any, text_fault
-from ecp_client._core.ledger.statement import SLUG_PATTERN
+from ecp_client._core.kernel.errors import BadRequest
+from ecp_client._core.ledger.statement import ACTION, SLUG_PATTERN
 
 MAX_NAMED = 32
 MAX_EDGES = 32
@@ -85,6 +86,28 @@ def policy_from(document: Any) -> ContextPolicy:
     if not isinstance(rules, dict):
         raise PolicyError(f"{name}.rules: must be a mapping of context names to rules, {{}} for none")
     return ContextPolicy(name, version, rules)
+
+
+def check_choice(choice: Any, labels: Collection[str]) -> None:
+    """Whether this maps actions, or `*` for all others, to policies that there are.
+
+    PolicyError names the first fault: a choice that names no policy would stop every append of its actions.
+    """
+    if not isinstance(choice, dict):
+        raise PolicyError('a choice maps actions to policies, such as {"*": "default@1"}; {} for default@1')
+    for action, label in choice.items():
+        if action != "*":
+            _check_action(action)
+        if not isinstance(label, str) or label not in labels:
+            known = ", ".join(sorted(labels))
+            raise PolicyError(f'for "{action}" there is no such policy; there are: {known}')
+
+
+def _check_action(action: str) -> None:
+    try:
+        ACTION.check(action)
+    except BadRequest as problem:
+        raise PolicyError(f'"{action[:64]}" is no action of a decision: {problem.detail}') from problem
 
 
 def summarise(context: Mapping[str, Any], policy: ContextPolicy) -> tuple[dict[str, Any], dict[str, Any]]:
