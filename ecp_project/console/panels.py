@@ -54,7 +54,7 @@ def erasures(about: PanelContext) -> dict[str, Any]:
                     if row.uid
                     else _("Erasure of a person's private values"),
                     "who": actor_in_words({"actor": row.requested_by}),
-                    "basis": row.get_basis_display(),
+                    "basis": _(row.get_basis_display()),
                 },
                 "url": f"{reverse('admin:data_subjects')}?{urlencode({'log': row.log.slug})}#erasures",
                 "due_at": row.requested_at,

@@ -13,7 +13,7 @@ import pytest
 
 from ledger.models import Organisation
 from tests.console.furnished import XSS
-from tests.console.pages import FULLER_FOR_OPERATORS, SIGN_IN, addresses
+from tests.console.pages import FULLER_FOR_OPERATORS, LISTS, SIGN_IN, addresses
 from tests.console.pseudo import untranslated
 from tests.console.sweep import NARROWEST, Look, axe, faults, settle, sideways, swept, violations
 from tests.console.test_browser import sign_in
@@ -79,7 +79,8 @@ def test_another_language_leaves_no_english_and_no_page_wider(
 
 def is_form(address: str) -> bool:
     """Django's own forms name models and their fields as the models do, in English."""
-    of_ledger = address.startswith(("/console/ledger/decision/", "/console/ledger/entry/"))
+    lists = tuple(f"/console/ledger/{name}/" for name in LISTS)
+    of_ledger = address.startswith(lists)
     return address.startswith(("/console/auth/", "/console/ledger/", "/console/password")) and not of_ledger
 
 

@@ -20,6 +20,7 @@ from ledger.changelist import request_viewer
 from ledger.listpage import links_of
 from ledger.selectors.actwords import act_in_words, short_ids
 from ledger.selectors.entries import OrgScope
+from ledger.sentences import actor_in_words
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -104,6 +105,12 @@ def seen(text: str) -> str:
 def short(text: str) -> str:
     """Hashes in a text as 8…4; pages keep the full value beside it."""
     return _DIGEST.sub(lambda found: f"{found[0][:8]}…{found[0][-4:]}", text)
+
+
+@register.filter
+def actor(code: str) -> str:
+    """Who speaks in the log: an agent, a member by the start of the pseudonym, a part of the system."""
+    return actor_in_words({"actor": code})
 
 
 register.filter(act_in_words)
