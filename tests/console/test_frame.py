@@ -159,7 +159,7 @@ def test_list_of_fifty_rows_stays_light(adam_sees: People) -> None:
 
 
 def test_menu_leads_with_decisions(adam_sees: People) -> None:
-    page = shown(adam_sees.ben, CONSOLE)
+    page = shown(adam_sees.ada, CONSOLE)
     places = [page.index(f">{name}</a>") for name in MENU]
     assert places == sorted(places)
     assert "View site" not in page

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    if request.method not in {"GET", "HEAD"}:
-        raise PermissionDenied
     try:
         desk = desk_of(request, request_viewer(request), utc_now(), FULL)
         figures: dict[str, Any] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
@@ -46,8 +45,6 @@ GLOSSARY = (
 
 
 def page(request: HttpRequest) -> TemplateResponse:
-    if request.method not in {"GET", "HEAD"}:
-        raise PermissionDenied
     context = admin.site.each_context(request)
     places = [place for group in context["navigation"] for place in group.places if place.key]
     return TemplateResponse(
