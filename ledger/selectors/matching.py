@@ -63,19 +63,21 @@ SELECT DISTINCT ON (at) at, low FROM halving ORDER BY at, high - low
 
 # How often the newest entries hold the words and, where that is seldom, all entries that do.
 FEW_SQL = """
-WITH near AS MATERIALIZED (
-    SELECT FROM ledger_entrysearch
-    WHERE entry_id >= %(near)s AND entry_id < %(last)s
-      AND explanation @@ websearch_to_tsquery('simple', %(words)s)
-    LIMIT %(dense)s
+WITH near(hits) AS MATERIALIZED (
+    SELECT cardinality(ARRAY(
+        SELECT entry_id FROM ledger_entrysearch
+        WHERE entry_id >= %(near)s AND entry_id < %(last)s
+          AND explanation @@ websearch_to_tsquery('simple', %(words)s)
+        LIMIT %(dense)s
+    ))
 ), hits AS MATERIALIZED (
     SELECT entry_id FROM ledger_entrysearch
     WHERE entry_id >= %(first)s AND entry_id < %(last)s
       AND explanation @@ websearch_to_tsquery('simple', %(words)s)
-      AND (SELECT count(*) FROM near) < %(dense)s
+      AND (SELECT near.hits FROM near) < %(dense)s
     LIMIT %(few)s + 1
 )
-SELECT (SELECT count(*) FROM near), ARRAY(SELECT entry_id FROM hits)
+SELECT near.hits, ARRAY(SELECT entry_id FROM hits) FROM near
 """
 
 

@@ -28,14 +28,14 @@ BEGIN;
 SET LOCAL ecp.migration = 'a clock for pictures';
 CREATE SCHEMA standing;
 CREATE TABLE standing.clock (at timestamptz NOT NULL);
-INSERT INTO standing.clock VALUES ('2026-03-01T15:00:00Z');
+INSERT INTO standing.clock VALUES ('2026-02-17T15:00:00Z');
 CREATE FUNCTION standing.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
     AS 'SELECT at FROM standing.clock';
 GRANT USAGE ON SCHEMA standing TO PUBLIC;
 GRANT SELECT ON standing.clock TO PUBLIC;
 COMMIT;
 """
-NOW = datetime(2026, 3, 31, 15, 0, tzinfo=UTC)  # a Tuesday afternoon
+NOW = datetime(2026, 3, 19, 15, 0, tzinfo=UTC)  # a Thursday afternoon, so that the story spans two months
 ON_THE_WAY = timedelta(seconds=1)
 
 

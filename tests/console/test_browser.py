@@ -163,7 +163,7 @@ def test_everything_works_without_scripts(
     browser.open(f"{site}{record_path(entries[0])}?verify=1")
     browser.scripts(on=True)
     assert browser.run("document.querySelectorAll('.tick-pass').length") == 4
-    assert browser.run("document.querySelector('#private summary').textContent") == "Reveal"
+    assert browser.run("document.querySelector('#private .reveal > summary').textContent") == "Reveal"
 
 
 def test_strangers_look_a_public_record_up_without_scripts_and_cookies(

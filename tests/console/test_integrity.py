@@ -60,7 +60,7 @@ def test_verdict_is_the_first_sentence(log: Log, people: People) -> None:
     assert verdict(shown(people.ben, PAGE)) == "The first full verification is running."
     verification_step(now=utc_now())
     page = shown(people.ben, PAGE)
-    assert verdict(page).startswith("All 5 entries up to then were read again and verified, ")
+    assert verdict(page).startswith("All 5 entries recorded until ")
     assert page.index('id="verdict"') < page.index('id="log-title"') < page.index('id="runs-title"')
 
 

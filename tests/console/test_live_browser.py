@@ -59,7 +59,7 @@ def test_new_decisions_are_told_and_come_with_a_click(
     browser.run(f"{PILL}.click()")
     wait_for(browser, f"{ROWS} === 3")
     assert browser.run(NEW) == ""
-    assert "of size 3" in browser.run("document.querySelector('.pager').innerText")
+    assert "of size 3" in browser.run("document.querySelector('nav.pager').innerText")
     assert browser.run("document.activeElement.closest('tr').rowIndex") == 1
 
     # what comes after a click counts from there

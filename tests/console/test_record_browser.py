@@ -169,14 +169,14 @@ def test_note_is_written_by_keyboard_and_hostile_text_stays_text(
     browser.open(site + record_path(entries[0]))
     browser.run("document.querySelector('#note-text').focus()")
     browser.write("short")
-    browser.follow("document.querySelector('.note-form button').click()")
+    browser.follow("document.querySelector('#notes button').click()")
     assert "explanation_too_short" in browser.run("document.querySelector('#note-text-problem').innerText")
     assert browser.run("document.querySelector('#note-text').value") == "short"
     browser.run(
         "document.querySelector('#note-text').value = ''; document.querySelector('#note-text').focus()"
     )
     browser.write(HOSTILE)
-    browser.follow("document.querySelector('.note-form button').click()")
+    browser.follow("document.querySelector('#notes button').click()")
     assert "Recorded at position" in browser.run("document.body.innerText")
     project_search(log_id=people.log.id)
     for path in (record_path(entries[0]), f"{record_path(entries[0])}?verify=1"):

@@ -157,19 +157,20 @@ def test_halted_log_refuses_and_reopens(people: People, file: Path) -> None:
 
 def test_an_erasure_needs_a_second_person(people: People) -> None:
     now = utc_now()
+    one, other = (f"staff:{new_uuid7(now)}" for _ in range(2))
     asked = erasure_request(
-        log=people.log, uid=UUID(new_uuid7(now)), basis="legal_order", requested_by="staff:a", now=now
+        log=people.log, uid=UUID(new_uuid7(now)), basis="legal_order", requested_by=one, now=now
     )
     assert (
         erasure_request(
-            log=people.log, uid=asked.uid or UUID(int=0), basis="legal_order", requested_by="staff:b", now=now
+            log=people.log, uid=asked.uid or UUID(int=0), basis="legal_order", requested_by=other, now=now
         )
         == asked
     )
     with pytest.raises(Exception, match="another person"):
-        erasure_approve(request=asked, approved_by="staff:a", now=now)
-    erasure_approve(request=asked, approved_by="staff:b", now=now)
-    assert ErasureRequest.objects.get().approved_by == "staff:b"
+        erasure_approve(request=asked, approved_by=one, now=now)
+    erasure_approve(request=asked, approved_by=other, now=now)
+    assert ErasureRequest.objects.get().approved_by == other
 
 
 @pytest.fixture

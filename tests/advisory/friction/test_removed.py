@@ -24,7 +24,7 @@ from ledger.core.statement import registered
 from ledger.services.projections import _said
 app.loader.import_default_modules()
 assert not apps.is_installed("advisory.friction")
-assert not [name for name in sys.modules if name.startswith("advisory")], "imported"
+assert not [name for name in sys.modules if name.startswith("advisory.friction")], "imported"
 assert not [name for name in get_commands() if name.startswith("friction_")], "commands"
 assert not [name for name in app.tasks if name.startswith("friction.")], "tasks"
 assert not [kind.v for kind in registered() if "friction" in kind.v], "kinds"
