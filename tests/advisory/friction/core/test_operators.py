@@ -194,9 +194,13 @@ def GLOB(pattern: str, text: str) -> bool:  # noqa: N802 - reads as the operator
 )  # fmt: skip
 def test_no_pattern_takes_long(pattern: str) -> None:
     text = "a" * 100_000
-    start = time.process_time()
+    assert min(seconds_for(pattern, text) for _ in range(5)) < 0.05  # a neighbour may slow one of them
+
+
+def seconds_for(pattern: str, text: str) -> float:
+    start = time.thread_time()
     GLOB(pattern, text)
-    assert time.process_time() - start < 0.05
+    return time.thread_time() - start
 
 
 # --- facts
