@@ -74,6 +74,14 @@ def visible_characters(text: str) -> int:
     return sum(1 for _ in _visible(text))
 
 
+def short_reason(reason: str) -> str:
+    """What the reason of an act lacks, in words; empty when it is long enough."""
+    visible = visible_characters(reason)
+    if visible >= MIN_VISIBLE:
+        return ""
+    return f"the reason has {visible} visible characters, at least {MIN_VISIBLE} are needed"
+
+
 def _visible(text: str) -> Iterator[str]:
     category = unicodedata.category
     for character in unicodedata.normalize("NFC", text):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from ecp_project.kernel.errors import BadRequest, Conflict
-from ledger.core.fields import visible_characters
+from ledger.core.fields import MIN_VISIBLE, short_reason, visible_characters
 from ledger.models import Log
 from ledger.services.ledger import lock_head
 from ledger.services.staff import staff_act
@@ -17,15 +17,12 @@ if TYPE_CHECKING:
 
     from ledger.services.ledger import Receipt
 
-LEAST_REASON = 10
-
 
 def log_publish(*, log: Log, is_public: bool, reason: str, actor: str, now: datetime) -> Receipt:
     """Open a log to everybody, or close it again; copies that were taken meanwhile stay where they are."""
-    visible = visible_characters(reason)
-    if visible < LEAST_REASON:
-        detail = f"the reason has {visible} visible characters, at least {LEAST_REASON} are needed"
-        raise BadRequest("explanation_too_short", detail, visible=visible, required=LEAST_REASON)
+    if detail := short_reason(reason):
+        seen = visible_characters(reason)
+        raise BadRequest("explanation_too_short", detail, visible=seen, required=MIN_VISIBLE)
     with transaction.atomic():
         lock_head(log)  # appends lock it before the log's row
         current = Log.objects.select_for_update().get(pk=log.pk)

@@ -26,7 +26,7 @@ from advisory.friction.selectors import advice as advices
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import BadRequest, Conflict, PermissionDenied
 from ecp_project.kernel.ids import new_uuid7
-from ledger.core.fields import visible_characters
+from ledger.core.fields import short_reason, visible_characters
 from ledger.core.statement import build_annotation
 from ledger.services.ledger import TransparencyLedger
 from ledger.services.staff import staff_act
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from ledger.models import Log
 
-MIN_REASON = 10
 REVIEW_WITHIN = {Level.HIGH: timedelta(hours=24), Level.MEDIUM: timedelta(days=7)}
 SYSTEM = "system:friction"
 
@@ -48,10 +47,9 @@ def kind_of(actor: str) -> str:
 
 
 def refuse_short_bypass(reason: str) -> None:
-    visible = visible_characters(reason)
-    if visible < MIN_REASON:
-        detail = f"the reason has {visible} visible characters, at least {MIN_REASON} are needed"
-        raise BadRequest("bypass_reason_too_short", detail, pointer="/reason_text", visible=visible)
+    if detail := short_reason(reason):
+        seen = visible_characters(reason)
+        raise BadRequest("bypass_reason_too_short", detail, pointer="/reason_text", visible=seen)
 
 
 # --- bypass

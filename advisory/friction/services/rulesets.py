@@ -22,7 +22,7 @@ from ecp_project.kernel import canonical
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import BadRequest, Conflict, PermissionDenied
 from ecp_project.kernel.ids import new_uuid7
-from ledger.core.fields import visible_characters
+from ledger.core.fields import short_reason
 from ledger.core.statement import build_mode
 from ledger.services.ledger import TransparencyLedger
 from ledger.services.staff import staff_act
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from advisory.friction.core.rules import RuleSet
     from ledger.models import Log
 
-MIN_REASON = 10
 
 # From a state to those that follow it; `retired` is final.
 FOLLOWING = {
@@ -93,9 +92,7 @@ def ruleset_import(
 
 
 def refuse_short_reason(reason: str) -> None:
-    visible = visible_characters(reason)
-    if visible < MIN_REASON:
-        detail = f"the reason has {visible} visible characters, at least {MIN_REASON} are needed"
+    if detail := short_reason(reason):
         raise BadRequest("bad_value", detail, pointer="/reason", reason="length")
 
 

@@ -33,7 +33,7 @@ from advisory.polls.services import blind
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import BadRequest, Conflict, Invalid
 from ecp_project.kernel.ids import new_row_id, new_uuid7
-from ledger.core.fields import MIN_VISIBLE, visible_characters
+from ledger.core.fields import short_reason
 from ledger.core.statement import SLUG, build_annotation
 from ledger.models import POSITIONS_PER_LOG, Agent, AgentKey, AgentStatus, ApiKey, Entry
 from ledger.selectors import entries
@@ -403,9 +403,7 @@ def poll_cancel(*, poll_id: UUID, actor: str, now: datetime, reason: str) -> Pol
 
 
 def demand_reason(reason: str | None) -> None:
-    visible = visible_characters(reason or "")
-    if visible < MIN_VISIBLE:
-        detail = f"the reason has {visible} visible characters, at least {MIN_VISIBLE} are needed"
+    if detail := short_reason(reason or ""):
         raise BadRequest("value_invalid", detail, pointer="/reason")
 
 
