@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 MIN_REASON = 10
 REVIEW_WITHIN = {Level.HIGH: timedelta(hours=24), Level.MEDIUM: timedelta(days=7)}
 SYSTEM = "system:friction"
+LOOK_S = 0.2
 
 
 def kind_of(actor: str) -> str:
@@ -52,6 +54,14 @@ def refuse_short_bypass(reason: str) -> None:
     if visible < MIN_REASON:
         detail = f"the reason has {visible} visible characters, at least {MIN_REASON} are needed"
         raise BadRequest("bypass_reason_too_short", detail, pointer="/reason_text", visible=visible)
+
+
+def change_await(*, advice: FrictionAdvice, seen: int | None, seconds: int) -> None:
+    """Return once more has become of an advice than was seen, at the latest after `seconds`."""
+    deadline = time.monotonic() + seconds
+    known = advices.change_count(uid=advice.pk) if seen is None else seen
+    while advices.change_count(uid=advice.pk) == known and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
 
 
 # --- bypass
