@@ -54,7 +54,8 @@ class KeyRow(NamedTuple):
 class Work:
     """One statement, built and ready to be sequenced.
 
-    `request_mac` is None on the signed and system paths.
+    `request_mac` is None on the signed and system paths. `beside` stores rows of the caller's own in the same
+    transaction: it is told a cursor and the position, and runs only if the statement is new.
     """
 
     uid: UUID
@@ -72,6 +73,7 @@ class Work:
     parts: Sequence[SealedRow] = ()
     keys: Sequence[KeyRow] = ()
     warnings: tuple[str, ...] = ()  # for the answer alone
+    beside: Callable[[psycopg.Cursor[Any], int], object] | None = None
 
 
 Row = tuple[int, Work, bytes, bytes]  # seq, work, entry, leaf hash

@@ -104,6 +104,9 @@ def append(
     stored = _sequence(log, fresh, outcomes, int(size), bytes(tip), rcvd)
     _settle_repeats(works, outcomes)
     store_rows(cursor, log, stored, rcvd)
+    for seq, work, _, _ in stored:
+        if work.beside is not None:
+            work.beside(cursor, seq)
     # That it moved is not asked: a deferred trigger proves it at the commit, and asking costs a round trip.
     cursor.execute(MOVE_HEAD_SQL, (size + len(stored), stored[-1][3], rcvd, log.id, size), binary=True)
     return outcomes

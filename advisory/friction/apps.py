@@ -12,4 +12,5 @@ class FrictionConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from advisory.friction import console_calibration  # noqa: F401, PLC0415 - its page registers itself
         from advisory.friction.core import statements  # noqa: F401, PLC0415 - its kinds register themselves

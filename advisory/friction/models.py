@@ -70,6 +70,21 @@ class Verdict(models.TextChoices):
     RULE_SHOULD_CHANGE = "rule_should_change", _("The rule should change")
 
 
+class SimulationState(models.TextChoices):
+    QUEUED = "queued", _("Waiting")
+    RUNNING = "running", _("Running")
+    COMPLETE = "complete", _("Complete")
+    CANCELLED = "cancelled", _("Stopped")
+    FAILED = "failed", _("Failed")
+
+
+class LinkFault(models.TextChoices):
+    """Why a decision that names an advice is not linked with it."""
+
+    UNKNOWN = "unknown", _("There is no such advice for this agent")
+    TAKEN = "taken", _("The advice belongs to another decision")
+
+
 class FrictionMode(models.Model):
     """The mode of an organisation; without a row it is `ECP_ADVISORY_MODE`."""
 
@@ -150,6 +165,50 @@ class FrictionRuleSetVersion(models.Model):
         return f"{self.ruleset_id} v{self.version} ({self.state})"
 
 
+class FrictionSimulation(models.Model):
+    """Recorded advice judged anew by other rules, in the background (FRICTION 8)."""
+
+    id = models.UUIDField(primary_key=True)
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    actor = models.CharField(max_length=128)
+    source_yaml = models.TextField()
+    sha256 = models.CharField(max_length=71)
+    against = models.ForeignKey(
+        FrictionRuleSetVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )  # None: the levels as they were recorded
+    last_n = models.IntegerField()
+    since = models.DateTimeField(null=True, blank=True)
+    until = models.DateTimeField()
+    filters = models.JSONField(default=dict, blank=True)
+    state = models.CharField(max_length=16, choices=SimulationState, default=SimulationState.QUEUED)
+    done = models.IntegerField(default=0)
+    result = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    moved_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["organisation", "-id"], name="simulation_newest"),
+            models.Index(
+                fields=["created_at"], condition=Q(state__in=("queued", "running")), name="simulation_open"
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=SimulationState.values), name="simulation_state"),
+            models.CheckConstraint(condition=Q(last_n__gte=1, last_n__lte=100_000), name="simulation_size"),
+            models.CheckConstraint(
+                condition=Q(state="complete", result__isnull=False)
+                | (~Q(state="complete") & Q(result__isnull=True)),
+                name="simulation_result",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.state}"
+
+
 class StandingBypass(models.Model):
     """A person says: for the next hour I know. It ends by itself."""
 
@@ -221,7 +280,8 @@ class FrictionAdvice(models.Model):
         indexes = [
             models.Index(fields=["organisation", "-id"], name="advice_newest"),
             models.Index(fields=["organisation", "agent", "-id"], name="advice_of_agent"),
-            models.Index(fields=["organisation", "input_sha256"], name="advice_of_input"),
+            models.Index(fields=["organisation", "input_sha256", "-id"], name="advice_of_input"),
+            models.Index(fields=["organisation", "-evaluated_at", "-id"], name="advice_evaluated"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(mode__in=AdviceMode.values), name="advice_mode"),
@@ -236,6 +296,26 @@ class FrictionAdvice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent} {self.action}: {self.level}"
+
+
+class FrictionInvalidLink(models.Model):
+    """A decision that names an advice which is not its own. The decision stands all the same."""
+
+    decision_id = models.UUIDField(primary_key=True)
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    advice_id = models.UUIDField()  # as the decision names it; there may be none
+    fault = models.CharField(max_length=16, choices=LinkFault)
+    found_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["organisation", "advice_id"], name="invalidlink_advice")]
+        constraints = [
+            models.CheckConstraint(condition=Q(fault__in=LinkFault.values), name="invalidlink_fault")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.decision_id}: {self.fault}"
 
 
 class FrictionStepOutcome(models.Model):

@@ -1,8 +1,11 @@
-"""Intervals of a share by the score method of Wilson: polls, friction and the console draw the same ones."""
+"""Intervals of a share by the score method of Wilson: polls, friction and the console draw the same ones.
+
+And of the ratio of two shares, by the logarithm of Katz: Biometrics 34 (1978), 469.
+"""
 
 from __future__ import annotations
 
-from math import sqrt
+from math import exp, sqrt
 from statistics import NormalDist
 
 Interval = tuple[float, float]
@@ -26,3 +29,14 @@ def wilson(share: float, n: float, *, confidence: float = 0.95) -> Interval:
     low = 0.0 if share <= 0 else max(0.0, centre - half)
     high = 1.0 if share >= 1 else min(1.0, centre + half)
     return low, high
+
+
+def ratio(
+    one: int, of_one: int, other: int, of_other: int, *, confidence: float = 0.95
+) -> tuple[float, Interval] | None:
+    """The first share over the second one, with its interval; None where either counts nobody."""
+    if not (one and other):
+        return None
+    found = (one / of_one) / (other / of_other)
+    spread = normal_quantile(confidence) * sqrt(1 / one - 1 / of_one + 1 / other - 1 / of_other)
+    return found, (found / exp(spread), found * exp(spread))

@@ -68,8 +68,8 @@ EXPORTERS = ("auditor", "operator", "admin")
 AGENT_READERS = ("auditor", "operator", "admin")
 MAX_RANGE = 1_000
 
-# Requests that wait for a signature may hold at most a quarter of a process's threads (LEDGER section 9).
-_waiting = threading.BoundedSemaphore(max(1, settings.ECP_WEB_THREADS // 4))
+# Requests that wait for something may together hold a quarter of a process's threads (LEDGER section 9).
+waiting = threading.BoundedSemaphore(max(1, settings.ECP_WEB_THREADS // 4))
 
 
 class LedgerView(ApiView):
@@ -159,14 +159,14 @@ class DecisionList(LedgerView):
         seconds = requests.wait_seconds(request)
         if not seconds:
             return receipt_answer(receipt.document, receipt.stored)
-        if not _waiting.acquire(blocking=False):
+        if not waiting.acquire(blocking=False):
             response = receipt_answer(receipt.document, receipt.stored)
             response.headers["Retry-After"] = "1"
             return response
         try:
             signed = ledger.wait_signed(receipt.stored, seconds)
         finally:
-            _waiting.release()
+            waiting.release()
         response = receipt_answer(signed.document, receipt.stored)
         response.headers["Preference-Applied"] = f"wait={seconds}"
         return response

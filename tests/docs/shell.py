@@ -137,7 +137,9 @@ class Shell:
             raise AssertionError(f"{document.name}:\n{block.text}\nprints\n{actual}\nbut shows\n{shown.text}")
 
     def _make_checkout(self) -> None:
-        for name in ("manage.py", "ledger", "ecp_project", "config", "templates", "schema", "examples"):
+        for name in (
+            "manage.py", "advisory", "ledger", "ecp_project", "config", "templates", "schema", "examples",
+        ):  # fmt: skip
             (self.folder / name).symlink_to(PROJECT / name)
         programs = self.folder / ".venv" / "bin"
         programs.mkdir(parents=True)

@@ -18,7 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.perf import console, friction_speed, machine, python_client, records, report, verify_speed
+from tests.perf import (
+    console,
+    friction_load,
+    friction_speed,
+    machine,
+    python_client,
+    records,
+    report,
+    verify_speed,
+)
 from tests.perf.client import load, request
 from tests.perf.rig import PROCESSES, PROJECT, THREADS, Rig
 from tests.perf.watchers import watching
@@ -48,9 +57,10 @@ class Plan:
     evaluating_s: float = 10
     recorded: int = 10_000
     exported: int = 1_000_000
+    replayed: int = 100_000
 
 
-QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000, 1, 1_000, 110_000)
+QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000, 1, 1_000, 110_000, 10_000)
 
 
 def say(text: str) -> None:
@@ -146,6 +156,20 @@ def client(rig: Rig, plan: Plan) -> dict[str, Any]:
     names = ("p50_us", "p99_us", "per_second")
     say("  " + ", ".join(f"{name} {median(found[name]):,.0f}" for name in names))
     return found | {name: spread(found[name]) for name in names}
+
+
+def advice(rig: Rig, plan: Plan) -> dict[str, Any]:
+    """Advice by many clients and by one; a replay of what a simulation takes."""
+    found = friction_load.asked(rig, rounds=plan.rounds, seconds=plan.turn_s)
+    for name, run in found.items():
+        for figure in ("p50_ms", "p95_ms", "per_second"):
+            run[figure] = spread(run[figure])
+        say(f"  {name}: p50 {run['p50_ms']['median']:.1f} ms, p95 {run['p95_ms']['median']:.1f} ms")
+    settle(rig)
+    found["replay"] = friction_load.replayed(rig, plan.replayed)
+    whole = found["replay"]["all"]
+    say(f"  {plan.replayed:,} judged anew in {whole['seconds']:.1f} s, {whole['most_mib']:.0f} MiB")
+    return found
 
 
 def sustained(rig: Rig, plan: Plan) -> dict[str, Any]:
@@ -269,6 +293,8 @@ def measured(plan: Plan) -> dict[str, Any]:
         figures["live"] = live(rig, plan)
         say(f"The Python client, {python_client.THREADS} threads, {plan.rounds} rounds")
         figures["client"] = client(rig, plan)
+        say(f"Advice, {friction_load.CLIENTS} clients, {plan.rounds} rounds")
+        figures["advice"] = advice(rig, plan)
         growth.append(cost_at(rig, plan, large))
         figures["growth"] = growth
     return figures

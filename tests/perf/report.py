@@ -55,8 +55,23 @@ def bars(figures: dict[str, Any]) -> list[Bar]:
                 f"{figures['friction'][name]:,.0f}/s", figures["friction"][name] >= 10_000)
             for name, rules in (("shipped", "the shipped rules"), ("thirty", "30 rules"))
         ]  # fmt: skip
+    if "advice" in figures:
+        found += _advice(figures["advice"])
     flat = [_flat(figures["growth"], name) for name in figures["growth"][0]["costs"]]
     return found + flat + _console(figures["console"]) + _export(figures["export"])
+
+
+def _advice(found: dict[str, Any]) -> list[Bar]:
+    many, replay = found["many"], found["replay"]
+    p95, tenth, whole = many["p95_ms"]["median"], replay["tenth"], replay["all"]
+    return [
+        Bar(f"POST advice/ with 30 rules without history, p95 at {many['clients']} clients", "< 50 ms",
+            f"{p95:.0f} ms", p95 < 50),
+        Bar(f"Replay of {replay['advices']:,} recorded advices", "< 60 s", f"{whole['seconds']:.0f} s",
+            whole["seconds"] < 60),
+        Bar("Its memory, against a tenth of them", "<= 1.15 x",
+            f"{whole['most_mib'] / tenth['most_mib']:.2f} x", whole["most_mib"] <= 1.15 * tenth["most_mib"]),
+    ]  # fmt: skip
 
 
 def _console(found: dict[str, Any]) -> list[Bar]:

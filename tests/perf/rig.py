@@ -144,7 +144,7 @@ class Rig:
 
     # --- start and stop
 
-    def _environment(self, **more: str) -> dict[str, str]:
+    def environment(self, **more: str) -> dict[str, str]:
         return os.environ | {
             "DJANGO_SETTINGS_MODULE": SETTINGS, "ECP_ENV": "dev", "ECP_PORT": str(self.port),
             "ECP_WEB_PROCESSES": str(PROCESSES), "ECP_WEB_THREADS": str(THREADS),
@@ -155,7 +155,7 @@ class Rig:
     def manage(self, *arguments: str) -> str:
         done = subprocess.run(  # noqa: S603 - our own commands
             [sys.executable, "manage.py", *arguments],
-            cwd=PROJECT, env=self._environment(), capture_output=True, text=True, check=False,
+            cwd=PROJECT, env=self.environment(), capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"manage.py {arguments[0]}: {done.stderr[-2000:]}")
@@ -177,13 +177,13 @@ class Rig:
         metrics = self.home / "metrics"
         metrics.mkdir(exist_ok=True)
         own = self.urls["DATABASE_URL_CKPT"]
-        checkpointer = self._environment(
+        checkpointer = self.environment(
             DATABASE_URL=own, DATABASE_URL_DIRECT=own, DATABASE_URL_CKPT=own,
             REDIS_URL=self.urls["REDIS_URL"], ECP_SIGNING_KEY_FILE=str(self.home / "keys" / "ledger.key"),
         )  # fmt: skip
-        web = self._environment(PROMETHEUS_MULTIPROC_DIR=str(metrics))
+        web = self.environment(PROMETHEUS_MULTIPROC_DIR=str(metrics))
         celery = [python, "-m", "celery", "-A", "ecp_project"]
-        plain = self._environment()
+        plain = self.environment()
         self._child("web", [python, "-m", "gunicorn", "ecp_project.wsgi:application",
                             "--config", "python:ecp_project.gunicorn_conf"], web)  # fmt: skip
         self._child("stream", [python, "manage.py", "console_stream"], plain)

@@ -10,7 +10,9 @@ from django.test import Client
 from django.urls import reverse
 
 from advisory.friction.models import FrictionAdvice
+from advisory.friction.selectors.recorded import RecordedFilter
 from advisory.friction.services.following import bypass_record, standing_start
+from advisory.friction.services.replaying import simulation_ask
 from advisory.friction.services.rulesets import ruleset_import
 from ecp_project.kernel.clock import format_time, utc_now
 from ecp_project.kernel.ids import new_uuid7
@@ -43,6 +45,10 @@ class FrictionRequests:
             log=people.log, rules=[], agents=["nobody"], actions=[], actor=actor, now=utc_now(),
             reason_text="The whole team is watching.", expires_at=utc_now() + timedelta(hours=1),
         )  # fmt: skip
+        self.simulation = simulation_ask(
+            log=people.log, source=_rules("another-set"), sha256=version.sha256, against=None,
+            wanted=RecordedFilter(), actor=actor, now=utc_now(),
+        )  # fmt: skip
         self.bypass, _ = bypass_record(
             log=people.log, advice=FrictionAdvice.objects.get(pk=self._advice()), steps=None, key=None,
             reason_code="other", reason_text="It was agreed with the bank.", actor=actor, now=utc_now(),
@@ -62,7 +68,10 @@ class FrictionRequests:
             return {"slug": "no-such-set" if uid else "tiny", "number": "2"}
         if route in FRESH:
             return {"uid": uid or self._advice()} | ({"n": "1"} if route == "step-outcome" else {})
-        objects = {"standing-detail": self.standing.pk, "bypass-review": self.bypass.pk}
+        objects = {
+            "standing-detail": self.standing.pk, "bypass-review": self.bypass.pk,
+            "simulation-detail": self.simulation.pk,
+        }  # fmt: skip
         return {"uid": uid or str(objects[route])} if route in objects else {}
 
     def body(self, route: str) -> tuple[str, str]:
@@ -75,6 +84,8 @@ class FrictionRequests:
             "ruleset-state": {"to": "retired", "reason": "nobody wants it any more"},
             "standing-list": STANDING | {"expires_at": format_time(utc_now() + timedelta(hours=1))},
             "bypass-review": {"verdict": "justified"},
+            "advisory-mode": {"to": "observer", "reason": "nobody has looked at the rules yet"},
+            "simulation-list": {"source_yaml": _rules("another-set")},
         }
         return json.dumps(documents[route]), JSON
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from advisory.friction.core.values import instant
+from advisory.friction.models import Level
+from advisory.friction.selectors.recorded import MOST, RecordedFilter
 from ecp_project.api.parsers import read_document
 from ecp_project.kernel.errors import BadRequest, EcpError, NotFound
 from ecp_project.kernel.ids import is_uuid7
@@ -131,3 +133,68 @@ def number(text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise NotFound("not_found", "there is no such address")
     return int(text)
+
+
+# --- simulations
+
+LAST_N = 10_000
+_MEMBERS = ("ruleset", "version", "source_yaml", "against", "last_n", "from", "to", "filters")
+
+
+class SimulationAsked(NamedTuple):
+    """Candidate: a version or a file; `against` is the number of an older version, None what was recorded."""
+
+    ruleset: str | None
+    version: int | None
+    source: bytes | None
+    against: int | None
+    wanted: RecordedFilter
+
+
+def simulation(request: Request) -> SimulationAsked:
+    document = body(request, (), _MEMBERS)
+    source = document.get("source_yaml")
+    if (source is None) == ("ruleset" not in document):
+        detail = "name ruleset and version, or send source_yaml"
+        raise BadRequest("bad_value", detail, pointer="/ruleset")
+    if source is not None and type(source) is not str:
+        raise BadRequest("wrong_type", "must be the text of a rule file", pointer="/source_yaml")
+    against = None if document.get("against", "recorded") == "recorded" else _whole(document, "against")
+    return SimulationAsked(
+        ruleset=text(document, "ruleset") or None,
+        version=_whole(document, "version") if source is None else None,
+        source=source.encode() if source is not None else None,
+        against=against,
+        wanted=_wanted(document),
+    )
+
+
+def _wanted(document: dict[str, Any]) -> RecordedFilter:
+    filters = document.get("filters", {})
+    if type(filters) is not dict:
+        raise BadRequest("wrong_type", "must be an object", pointer="/filters")
+    try:
+        refuse_members(filters, (), ("agent", "action", "level"))
+        level = choice(filters, "level", Level).value if "level" in filters else None
+        agent, action = text(filters, "agent", _NAME), text(filters, "action", _NAME)
+    except EcpError as error:
+        error.pointer = f"/filters{error.pointer or ''}"
+        raise
+    last = _whole(document, "last_n") if "last_n" in document else LAST_N
+    if last > MOST:
+        raise BadRequest("bad_value", f"at most {MOST:,} advices are judged anew", pointer="/last_n")
+    return RecordedFilter(
+        last=last,
+        since=time(document, "from") if "from" in document else None,
+        until=time(document, "to") if "to" in document else None,
+        agent=agent or None,
+        action=action or None,
+        level=level,
+    )
+
+
+def _whole(document: dict[str, Any], name: str) -> int:
+    value = document.get(name)
+    if type(value) is not int or value < 1:
+        raise BadRequest("bad_value", f"{name} must be a whole number from 1", pointer=f"/{name}")
+    return value

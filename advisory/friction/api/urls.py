@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from advisory.friction.api import views
+from advisory.friction.api import trials, views
 
 BASE = "api/v1/friction/"
 VERSION = f"{BASE}rulesets/<str:slug>/versions/<str:number>/"
@@ -19,6 +19,10 @@ urlpatterns = [
     path(VERSION, views.RuleSetVersionDetail.as_view(), name="ruleset-version"),
     path(f"{VERSION}state/", views.RuleSetState.as_view(), name="ruleset-state"),
     path(f"{VERSION}diff/", views.RuleSetDiff.as_view(), name="ruleset-diff"),
+    path(f"{BASE}mode/", trials.Mode.as_view(), name="advisory-mode"),
+    path(f"{BASE}simulations/", trials.SimulationList.as_view(), name="simulation-list"),
+    path(f"{BASE}simulations/<str:uid>/", trials.SimulationDetail.as_view(), name="simulation-detail"),
+    path(f"{BASE}calibration/", trials.Calibration.as_view(), name="calibration"),
     path(f"{BASE}standing-bypasses/", views.StandingList.as_view(), name="standing-list"),
     path(f"{BASE}standing-bypasses/<str:uid>/", views.StandingDetail.as_view(), name="standing-detail"),
     path(f"{BASE}bypasses/", views.BypassList.as_view(), name="bypass-list"),

@@ -25,7 +25,7 @@ from ecp_project.kernel.clock import format_time, utc_now
 from ecp_project.kernel.errors import BadRequest
 from ledger.api import requests
 from ledger.api.authentication import default_log_of
-from ledger.api.views import LedgerView, actor_of, json_answer
+from ledger.api.views import LedgerView, actor_of, json_answer, waiting
 from ledger.core.fields import Text
 
 if TYPE_CHECKING:
@@ -138,11 +138,34 @@ class AdviceList(AdviceView):
 class AdviceDetail(AdviceView):
     permission_classes = [allow(scope=SCOPE, read=READERS)]
 
-    @extend_schema(operation_id="advice_get", responses={200: OpenApiTypes.OBJECT})
+    @extend_schema(
+        operation_id="advice_get",
+        parameters=[
+            OpenApiParameter("wait", int, description="1 to 30: seconds to wait for a change."),
+            OpenApiParameter(
+                "seen", int, description="`changes` of the answer before; default: as it is now."
+            ),
+        ],
+        responses={200: OpenApiTypes.OBJECT},
+    )
     def get(self, request: Request, uid: str) -> HttpResponse:
-        requests.parameters(request)
-        row = advices.advice_of(scope=self.scope(request), uid=requests.uid_of(uid))
-        return json_answer(self.told(request, row, detail=True))
+        values = requests.parameters(request, "wait", "seen")
+        seconds, seen = requests.integer(values, "wait") or 0, requests.integer(values, "seen")
+        if seconds > requests.MAX_WAIT_S:
+            raise BadRequest("bad_value", f"wait is at most {requests.MAX_WAIT_S} seconds")
+        scope, place = self.scope(request), requests.uid_of(uid)
+        row = advices.advice_of(scope=scope, uid=place)
+        if not seconds:
+            return json_answer(self.told(request, row, detail=True))
+        if not waiting.acquire(blocking=False):
+            answer = json_answer(self.told(request, row, detail=True))
+            answer.headers["Retry-After"] = "1"
+            return answer
+        try:
+            following.change_await(advice=row, seen=seen, seconds=seconds)
+        finally:
+            waiting.release()
+        return json_answer(self.told(request, advices.advice_of(scope=scope, uid=place), detail=True))
 
 
 class AdviceBypass(AdviceView):

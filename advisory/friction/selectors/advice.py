@@ -13,11 +13,13 @@ from advisory.friction.models import (
     AdvisoryMode,
     FrictionAdvice,
     FrictionBypass,
+    FrictionInvalidLink,
     Outcome,
     StandingBypass,
 )
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import NotFound
+from ledger.selectors.hot import hot_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -148,10 +150,42 @@ def advice_detail(row: FrictionAdvice, *, log: str, staff: bool) -> dict[str, An
             "id": str(row.decision_id),
             "changed_fields": row.changed_fields,
         }
+    # Of what is told here, so that a change between two queries is one that was not seen.
+    document["changes"] = (
+        len(document["outcomes"])
+        + sum(1 + ("review" in bypass) for bypass in document["bypasses"])
+        + (row.decision_id is not None)
+    )
+    invalid = FrictionInvalidLink.objects.filter(organisation_id=row.organisation_id, advice_id=row.pk)
+    document["invalid_links"] = [
+        {"decision_id": str(link.decision_id), "fault": link.fault}
+        for link in invalid.order_by("found_at")[:50]
+    ]
     if staff:
         document["trace"] = row.result.get("trace", [])
         document["facts"] = row.facts
     return document
+
+
+_CHANGES_SQL = """
+SELECT (SELECT count(*) FROM friction_frictionstepoutcome WHERE advice_id = a.id)
+    + (SELECT count(*) + count(*) FILTER (WHERE review_verdict <> '')
+       FROM friction_frictionbypass WHERE advice_id = a.id)
+    + (a.decision_id IS NOT NULL)::int
+FROM friction_frictionadvice a WHERE a.id = %s
+"""
+
+
+def change_count(*, uid: UUID) -> int:
+    """How much has become of an advice: outcomes, bypasses, reviews and the link. It only grows."""
+    row = hot_row(_CHANGES_SQL, (uid,))
+    return 0 if row is None else int(row[0])
+
+
+def advice_link_of(*, scope: OrgScope, decision_id: UUID) -> FrictionInvalidLink | None:
+    """The flag of a decision that names an advice which is not its own."""
+    rows = FrictionInvalidLink.objects.filter(organisation_id=scope.organisation_id, decision_id=decision_id)
+    return rows.first()
 
 
 def bypass_document(row: FrictionBypass) -> dict[str, Any]:

@@ -7,17 +7,21 @@ that a position on the log says exactly what was known.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import OperationalError, connection, transaction
+import psycopg
+from django.db import connection, transaction
 
 from advisory.friction.core.sources import History
-from ledger.models import POSITIONS_PER_LOG, Cursor
+from ledger.models import POSITIONS_PER_LOG
+from ledger.selectors.hot import hot_row
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
+    from typing import LiteralString
 
     from ledger.models import Log
 
@@ -115,29 +119,50 @@ def history_facts(
     """Give the facts of one agent; call it outside the transaction that appends."""
     if not wanted:
         return {}
-    size = Cursor.objects.filter(name="search", log_id=log.id).values_list("next_seq", flat=True).first() or 0
+    row = hot_row("SELECT next_seq FROM ledger_cursor WHERE name = 'search' AND log_id = %s", (log.id,))
+    size = row[0] if row is not None else 0
     assert size < POSITIONS_PER_LOG, size
     as_of = {"log": log.origin, "size": size}
     values: dict[str, Any] = {
         "log": log.id, "organisation": log.organisation.id, "agent": agent, "action": action, "size": size,
         "now": now, "most": MOST, "least": LEAST_ADVICE, "says": '{"kind": "outcome", "status": "failure"}',
     }  # fmt: skip
-    found = {}
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = {TIMEOUT_MS}")
-        for fact in wanted:
-            sql, days = QUERIES[fact]
-            found[fact] = _asked(cursor, sql, values | {"since": now - timedelta(days=days)}, as_of)
-    return found
-
-
-def _asked(cursor: Any, sql: str, values: dict[str, Any], as_of: dict[str, Any]) -> HistoryFact:
+    asked = {
+        fact: (QUERIES[fact][0], values | {"since": now - timedelta(days=QUERIES[fact][1])})
+        for fact in wanted
+    }
     try:
-        with transaction.atomic():
-            cursor.execute(sql, values)
-            (value,) = cursor.fetchone()
-    except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", "") != "57014":  # query_canceled, as by the time limit
-            raise
+        return _all_at_once(asked, as_of)
+    except psycopg.errors.QueryCanceled:  # one of them; which one, shows when each is asked by itself
+        return {fact: _by_itself(*query, as_of) for fact, query in asked.items()}
+
+
+def _all_at_once(
+    asked: Mapping[History, tuple[LiteralString, dict[str, Any]]], as_of: dict[str, Any]
+) -> dict[History, HistoryFact]:
+    with _limited() as cursor:
+        return {fact: _fact(cursor, *query, as_of) for fact, query in asked.items()}
+
+
+def _by_itself(sql: LiteralString, values: dict[str, Any], as_of: dict[str, Any]) -> HistoryFact:
+    try:
+        with _limited() as cursor:
+            return _fact(cursor, sql, values, as_of)
+    except psycopg.errors.QueryCanceled:
         return HistoryFact(None, as_of, "timeout")
-    return HistoryFact(None if value is None else max(0, int(value)), as_of)
+
+
+@contextmanager
+def _limited() -> Iterator[psycopg.Cursor[Any]]:
+    """A cursor whose repeated queries are prepared: to plan these takes longer than to answer them."""
+    with transaction.atomic(), psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {TIMEOUT_MS}")
+        yield cursor
+
+
+def _fact(
+    cursor: psycopg.Cursor[Any], sql: LiteralString, values: dict[str, Any], as_of: dict[str, Any]
+) -> HistoryFact:
+    row = cursor.execute(sql, values).fetchone()
+    assert row is not None
+    return HistoryFact(None if row[0] is None else max(0, int(row[0])), as_of)

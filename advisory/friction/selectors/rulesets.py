@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
 from advisory.friction.core.calculator import FrictionCalculator
 from advisory.friction.models import FrictionMode, FrictionRuleSet, FrictionRuleSetVersion, VersionState
+from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import NotFound
 
 if TYPE_CHECKING:
@@ -71,3 +72,13 @@ def mode_of_organisation(organisation_id: int) -> str:
     row = FrictionMode.objects.filter(organisation_id=organisation_id).values_list("mode", flat=True)
     first_value: str = settings.ECP_ADVISORY_MODE
     return row.first() or first_value
+
+
+def mode_document(organisation_id: int) -> dict[str, Any]:
+    """The mode with who switched to it and when; both null while it is the installation's first value."""
+    row = FrictionMode.objects.filter(organisation_id=organisation_id).first()
+    return {
+        "mode": mode_of_organisation(organisation_id),
+        "since": format_time(row.since) if row else None,
+        "actor": row.actor if row else None,
+    }

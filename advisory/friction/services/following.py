@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 REVIEW_WITHIN = {Level.HIGH: timedelta(hours=24), Level.MEDIUM: timedelta(days=7)}
 SYSTEM = "system:friction"
+LOOK_S = 0.2
 
 
 def kind_of(actor: str) -> str:
@@ -50,6 +52,14 @@ def refuse_short_bypass(reason: str) -> None:
     if detail := short_reason(reason):
         seen = visible_characters(reason)
         raise BadRequest("bypass_reason_too_short", detail, pointer="/reason_text", visible=seen)
+
+
+def change_await(*, advice: FrictionAdvice, seen: int | None, seconds: int) -> None:
+    """Return once more has become of an advice than was seen, at the latest after `seconds`."""
+    deadline = time.monotonic() + seconds
+    known = advices.change_count(uid=advice.pk) if seen is None else seen
+    while advices.change_count(uid=advice.pk) == known and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
 
 
 # --- bypass

@@ -6,25 +6,33 @@ transaction: links, bypass entries and the cursor come together, and a second re
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from advisory.friction import metrics
 from advisory.friction.core.sources import ACTION, from_body, is_body
 from advisory.friction.core.steps import PRE_ACTION
 from advisory.friction.core.values import FactState
-from advisory.friction.models import AdviceMode, AdvisoryMode, FrictionAdvice, Outcome, ReasonCode
+from advisory.friction.models import (
+    AdviceMode,
+    AdvisoryMode,
+    FrictionAdvice,
+    FrictionInvalidLink,
+    LinkFault,
+    Outcome,
+    ReasonCode,
+)
 from advisory.friction.selectors import rulesets
+from advisory.friction.services.decided import decided_body
 from advisory.friction.services.following import SYSTEM, bypass_store
+from advisory.friction.services.linking import DECISION, advice_named
 from ecp_project.kernel import canonical
 from ecp_project.kernel.ids import new_uuid7
 from ledger.core.entry import parse_entry
 from ledger.models import POSITIONS_PER_LOG, Cursor, Entry
-from ledger.services.sealing import open_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,44 +41,54 @@ if TYPE_CHECKING:
     from ledger.models import Log
 
 NAME = "friction.reconcile"
-SLICE = 200
-DECISION = "ecp.decision/1"
+SLICE = 2_000
+MOST_OURS = 200
 ERASURE = "ecp.erasure/1"
 ERASED = "(erased)"
+# Without a level a decision names its advice by a reference, if at all; statements are canonical bytes.
+_LOOK_SQL = """
+SELECT id, kind,
+    kind = %s AND (level IS NOT NULL OR position('"rel":"advice"'::bytea IN entry) > 0) OR kind = %s
+FROM ledger_entry WHERE id >= %s AND id < %s ORDER BY id
+"""
 UNDECLARED = "steps were neither completed nor bypassed before the decision"
 
 
 def reconcile(*, log: Log, now: datetime, limit: int = SLICE) -> int:
-    """Read at most `limit` further entries; returns how many. Safe to run twice, or at once."""
+    """Read at most `limit` further positions; returns how many. Safe to run twice, or at once."""
     with transaction.atomic():
         Cursor.objects.get_or_create(name=NAME, log_id=log.id)
         cursor = Cursor.objects.select_for_update().get(name=NAME, log_id=log.id)
         base = log.id * POSITIONS_PER_LOG
-        entries = list(
-            Entry.objects.filter(
-                id__gte=base + cursor.next_seq, id__lt=base + cursor.next_seq + limit
-            ).order_by("id")
-        )
-        if not entries:
+        found = _looked_through(base + cursor.next_seq, base + cursor.next_seq + limit)
+        if not found:
             return 0
-        Cursor.objects.filter(name=NAME, log_id=log.id).update(next_seq=entries[-1].id - base + 1)
-        gives_advice = rulesets.mode_of_organisation(log.organisation.id) == AdvisoryMode.FRICTION
-        for entry in entries:
+        ours = [id_ for id_, _, is_ours in found if is_ours]
+        if len(ours) > MOST_OURS:  # the rest in the next slice: the log waits while this one appends
+            found = [seen for seen in found if seen[0] < ours[MOST_OURS]]
+            ours = ours[:MOST_OURS]
+        Cursor.objects.filter(name=NAME, log_id=log.id).update(next_seq=found[-1][0] - base + 1)
+        if rulesets.mode_of_organisation(log.organisation.id) == AdvisoryMode.FRICTION:
+            metrics.UNADVISED.inc(sum(kind == DECISION and not is_ours for _, kind, is_ours in found))
+        for entry in Entry.objects.filter(id__in=ours).order_by("id"):
             if entry.kind == DECISION:
-                _decided(log, entry, now, gives_advice=gives_advice)
-            elif entry.kind == ERASURE:
+                _decided(log, entry, now)
+            else:
                 _erased(log, entry, now)
-    return len(entries)
+    return len(found)
 
 
-def _decided(log: Log, entry: Entry, now: datetime, *, gives_advice: bool) -> None:
+def _looked_through(first: int, end: int) -> list[tuple[int, str, bool]]:
+    """Id and kind of each entry, and whether it is ours: an erasure, or a decision that names an advice."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOOK_SQL, (DECISION, ERASURE, first, end))
+        return list(cursor.fetchall())
+
+
+def _decided(log: Log, entry: Entry, now: datetime) -> None:
     stmt = parse_entry(bytes(entry.entry)).stmt
-    named = stmt.get("advisory", {}).get("advice_id")
-    if named is None:
-        named = next((ref["id"] for ref in stmt.get("refs", ()) if ref["rel"] == "advice"), None)
-    if named is None:
-        if gives_advice:
-            metrics.UNADVISED.inc()
+    named = advice_named(stmt)
+    if named is None:  # its context holds the words that were looked for
         return
     advice = (
         FrictionAdvice.objects.select_for_update(of=("self",))
@@ -78,13 +96,28 @@ def _decided(log: Log, entry: Entry, now: datetime, *, gives_advice: bool) -> No
         .filter(pk=named, organisation_id=log.organisation.id, agent=stmt["agent"], decision_id__isnull=True)
         .first()
     )
-    if advice is None:  # unknown, of somebody else, or linked already: the decision stands all the same
+    if advice is None:  # the decision stands all the same, and shows that its link does not
+        _refuse_link(log, entry, stmt["agent"], UUID(named), now)
         return
     advice.decision_id, advice.decided_at, advice.linked_at = entry.uid, entry.rcvd, now
     advice.changed_fields = changed_fields(log, advice, stmt)
     advice.save(update_fields=["decision_id", "decided_at", "linked_at", "changed_fields"])
     if advice.mode == AdviceMode.ACTIVE:
         _bypassed(log, advice, stmt, entry, now)
+
+
+def _refuse_link(log: Log, entry: Entry, agent: str, named: UUID, now: datetime) -> None:
+    """Of another agent or organisation is unknown here: nobody learns what others were advised."""
+    own = FrictionAdvice.objects.filter(pk=named, organisation_id=log.organisation.id, agent=agent)
+    FrictionInvalidLink.objects.get_or_create(
+        decision_id=entry.uid,
+        defaults={
+            "organisation_id": log.organisation.id,
+            "advice_id": named,
+            "fault": LinkFault.TAKEN if own.exists() else LinkFault.UNKNOWN,
+            "found_at": now,
+        },
+    )
 
 
 def _bypassed(log: Log, advice: FrictionAdvice, stmt: Mapping[str, Any], entry: Entry, now: datetime) -> None:
@@ -146,12 +179,12 @@ def changed_fields(log: Log, advice: FrictionAdvice, stmt: Mapping[str, Any]) ->
     """Fields whose value in the decision is not that of the advice; what was erased tells nothing."""
     if advice.facts_erased_at is not None:
         return []
-    body, erased = _decided_body(log, stmt)
+    body, is_whole = decided_body(log, stmt)
     return [
         fact["field"]
         for fact in advice.facts
         if is_body(fact["from"])
-        and not (erased and fact["from"] != ACTION)
+        and (is_whole or fact["from"] == ACTION)
         and not _is_same(fact.get("value"), from_body(fact["from"], body))
     ]
 
@@ -161,23 +194,6 @@ def _is_same(advised: Any, decided: Any) -> bool:
     if type(advised) is str and type(decided) is int:
         return advised == str(decided)
     return canonical.encode_any(advised) == canonical.encode_any(decided)
-
-
-def _decided_body(log: Log, stmt: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
-    """The decision as it was submitted, as far as its private parts still exist."""
-    sealed = {part["ptr"] for part in stmt.get("sealed", ())}
-    parts = open_parts(log_id=log.id, origin=log.origin, uid=UUID(stmt["id"])) if sealed else []
-    context = {
-        name: value
-        for name, value in stmt.get("context_summary", {}).items()
-        if name != "_other" and f"/context/{name}" not in sealed
-    }
-    for part in parts:
-        if part.ptr == "/context/_other":
-            context |= json.loads(part.value_jcs)
-        elif part.ptr.startswith("/context/"):
-            context[part.ptr.removeprefix("/context/")] = json.loads(part.value_jcs)
-    return {"action": stmt["action"], "context": context}, len(parts) < len(sealed)
 
 
 # --- erasure

@@ -11,10 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from advisory.friction.core.rules import LEVELS
 from advisory.friction.management.files import USAGE, calculator
-from advisory.friction.selectors.recorded import MOST
+from advisory.friction.selectors.recorded import MOST, RecordedFilter
 from advisory.friction.services.replaying import replay_run
 from ledger.management.arguments import log_named, progress_line
-from ledger.selectors.entries import OrgScope
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -53,7 +52,7 @@ class Command(BaseCommand):
             raise CommandError(f"--last must be from 1 to {MOST:,}", returncode=USAGE)
         log = log_named(options["log"])
         replay = replay_run(
-            scope=OrgScope(log.organisation_id), calculator=calculator(options["file"]), last=options["last"],
+            log=log, calculator=calculator(options["file"]), wanted=RecordedFilter(last=options["last"]),
             progress=progress_line("advices"),
         )  # fmt: skip
         result = replay.result()

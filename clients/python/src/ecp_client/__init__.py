@@ -5,6 +5,7 @@ ledger = Ledger(url, key, agent="pricing-bot")
 ledger.record(action="price.change", explanation="Stock is older than 90 days.", context={"stock": 41})
 """
 
+from ecp_client.advice import Advice, Bypass
 from ecp_client.aio import AsyncHandle, AsyncLedger
 from ecp_client.calls import Outcome, Receipt
 from ecp_client.decisions import Deciding
@@ -15,10 +16,13 @@ from ecp_client.records import RecordFields
 from ecp_client.sender import Rejection
 from ecp_client.statements import LogIdentity, Signer
 from ecp_client.verify import Report, verify_receipt
+from ecp_client.watch import Watch
 
 __all__ = [
+    "Advice",
     "AsyncHandle",
     "AsyncLedger",
+    "Bypass",
     "Deciding",
     "EcpClientError",
     "Handle",
@@ -37,5 +41,6 @@ __all__ = [
     "Stats",
     "SyncHandle",
     "Unavailable",
+    "Watch",
     "verify_receipt",
 ]

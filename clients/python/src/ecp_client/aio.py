@@ -6,19 +6,22 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from ecp_client import advice as asking
 from ecp_client import direct
 from ecp_client.calls import Outcome, Receipt, public, receipt
 from ecp_client.recorder import Handle, Recorder
 from ecp_client.transport import AsyncHttp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
-    from typing import Unpack
+    from typing import Literal, Unpack
 
+    from ecp_client.advice import Advice, Bypass, ReasonCode, StepResult
     from ecp_client.records import RecordFields
 
 _LOOK_S = 0.02
@@ -65,6 +68,67 @@ class AsyncLedger(Recorder[AsyncHandle]):
     async def public(self, id: str) -> bytes:  # noqa: A002 - the member's name
         """The exact bytes of an entry, which `verify_receipt` takes."""
         return await self.http.hold(public(id, self.timeout_s))
+
+    # --- advice
+
+    async def advice(
+        self, *, previous: str | None = None, dry_run: bool = False, **fields: Unpack[RecordFields]
+    ) -> Advice:
+        """Ask how careful an act should be; see `Ledger.advice`."""
+        return await self.http.hold(asking.ask(self, fields, previous, dry_run=dry_run))
+
+    async def advice_now(self, id: str) -> Advice:  # noqa: A002 - the member's name
+        """An advice with all that has become of it."""
+        return await self.http.hold(asking.look(id, self.timeout_s))
+
+    async def bypass(
+        self,
+        id: str,  # noqa: A002 - the member's name
+        steps: Sequence[int] | Literal["all"],
+        *,
+        reason_code: ReasonCode,
+        reason: str,
+    ) -> Bypass:
+        """Say that steps of an advice are not followed, and why. It is on record before this returns."""
+        return await self.http.hold(asking.bypass(id, steps, reason_code, reason, self.timeout_s))
+
+    async def step_outcome(
+        self,
+        id: str,  # noqa: A002 - the member's name
+        n: int,
+        outcome: StepResult,
+        *,
+        note: str | None = None,
+        evidence_url: str | None = None,
+    ) -> None:
+        """Report on one step of an advice."""
+        await self.http.hold(asking.report(id, n, outcome, note, evidence_url))
+
+    async def await_change(self, advice: Advice, timeout: float = 60.0) -> Advice | None:  # noqa: ASYNC109 - as the sync form
+        """The advice as soon as more has become of it, or None after `timeout` seconds."""
+        return await self.http.hold(asking.await_change(advice, timeout, self.timeout_s))
+
+    async def watch_advice(
+        self,
+        advice: Advice,
+        changed: Callable[[Advice], Awaitable[object] | object],
+        *,
+        timeout: float = 3_600.0,  # noqa: ASYNC109 - as the sync form
+    ) -> Advice:
+        """Call (and await) `changed` at each change until it returns True or the time is over.
+
+        Returns the advice as it is then. Run as a task it holds up nothing; cancelling the task ends it.
+        """
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            found = await self.await_change(advice, left)
+            if found is None:
+                break
+            advice = found
+            said = changed(advice)
+            if (await said if inspect.isawaitable(said) else said) is True:
+                break
+        return advice
 
     @property
     def http(self) -> AsyncHttp:

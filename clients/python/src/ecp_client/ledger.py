@@ -6,16 +6,19 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from ecp_client import advice as asking
 from ecp_client import direct
 from ecp_client.calls import Outcome, Receipt, public, receipt
 from ecp_client.recorder import Handle, Recorder
 from ecp_client.transport import Http
+from ecp_client.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
-    from typing import Unpack
+    from typing import Literal, Unpack
 
+    from ecp_client.advice import Advice, Bypass, ReasonCode, StepResult
     from ecp_client.records import RecordFields
 
 
@@ -58,6 +61,54 @@ class Ledger(Recorder[SyncHandle]):
     def public(self, id: str) -> bytes:  # noqa: A002 - the member's name
         """The exact bytes of an entry, which `verify_receipt` takes."""
         return self.http.hold(public(id, self.timeout_s))
+
+    # --- advice
+
+    def advice(
+        self, *, previous: str | None = None, dry_run: bool = False, **fields: Unpack[RecordFields]
+    ) -> Advice:
+        """Ask how careful an act should be; `fields` are those of the decision that may follow.
+
+        `previous` names the advice on an earlier form of this proposal. It blocks nothing, whatever it says.
+        """
+        return self.http.hold(asking.ask(self, fields, previous, dry_run=dry_run))
+
+    def advice_now(self, id: str) -> Advice:  # noqa: A002 - the member's name
+        """An advice with all that has become of it."""
+        return self.http.hold(asking.look(id, self.timeout_s))
+
+    def bypass(
+        self,
+        id: str,  # noqa: A002 - the member's name
+        steps: Sequence[int] | Literal["all"],
+        *,
+        reason_code: ReasonCode,
+        reason: str,
+    ) -> Bypass:
+        """Say that steps of an advice are not followed, and why. It is on record before this returns."""
+        return self.http.hold(asking.bypass(id, steps, reason_code, reason, self.timeout_s))
+
+    def step_outcome(
+        self,
+        id: str,  # noqa: A002 - the member's name
+        n: int,
+        outcome: StepResult,
+        *,
+        note: str | None = None,
+        evidence_url: str | None = None,
+    ) -> None:
+        """Report on one step of an advice."""
+        self.http.hold(asking.report(id, n, outcome, note, evidence_url))
+
+    def await_change(self, advice: Advice, timeout: float = 60.0) -> Advice | None:
+        """The advice as soon as more has become of it, or None after `timeout` seconds."""
+        return self.http.hold(asking.await_change(advice, timeout, self.timeout_s))
+
+    def watch_advice(
+        self, advice: Advice, changed: Callable[[Advice], object], *, timeout: float = 3_600.0
+    ) -> Watch:
+        """Call `changed` from a thread at each change, until it returns True, `stop`, or the time is over."""
+        return Watch(self.access, advice, changed, timeout, self.timeout_s)
 
     @property
     def http(self) -> Http:
