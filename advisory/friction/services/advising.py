@@ -27,6 +27,8 @@ from advisory.friction.models import AdviceMode, AdvisoryMode, DryRunCount, Fric
 from advisory.friction.selectors import advice as advices
 from advisory.friction.selectors import rulesets
 from advisory.friction.selectors.history import history_facts
+from advisory.friction.services.notifying import notices_first
+from advisory.friction.services.queueing import steps_wait
 from advisory.friction.services.rulesets import ruleset_named
 from ecp_project.kernel import canonical
 from ecp_project.kernel.clock import format_time
@@ -164,6 +166,20 @@ def advice_try(
     for name in ("id", "entry", "links"):
         document.pop(name, None)
     return document | {"dry_run": True}
+
+
+def evaluate_version(
+    *,
+    log: Log,
+    record: DecisionRecord,
+    proposal: Mapping[str, Any],
+    version: FrictionRuleSetVersion,
+    now: datetime,
+) -> Advice:
+    """Judge a proposal under one version, in force or not; nothing is stored and nothing counted."""
+    advice = _evaluated(log, record, proposal, version, now).advice
+    assert advice is not None, version.pk
+    return advice
 
 
 def _judged_caller(log: Log, record: DecisionRecord, principal: Principal) -> OrgScope:
@@ -315,6 +331,9 @@ def _stored(
         raise Conflict("id_reused", "this Idempotency-Key belongs to another statement")
     FrictionAdvice.objects.filter(pk=uid).update(entry_seq=receipt.stored.seq)
     row.entry_seq = receipt.stored.seq
+    if mode is AdviceMode.ACTIVE:
+        steps_wait(advice=row, now=now)
+        notices_first(advice=row, now=now)
     return row
 
 
