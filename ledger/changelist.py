@@ -207,7 +207,7 @@ class ConsoleModelAdmin(_ModelAdmin):
 
     # --- acts on record (CONSOLE section 2)
     def actor(self, request: HttpRequest, organisation: Organisation) -> str:
-        return f"staff:{request_viewer(request).pseudonyms[organisation.pk]}"
+        return request_viewer(request).actor(organisation.pk)
 
     def object_name(self, obj: Any) -> str:
         """What the log calls a row, without naming a person."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.fields.json import KeyTransform
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ledger.models import Organisation
+from ledger.models import Membership, Organisation
 
 MAX_STANDING = timedelta(hours=8)
 
@@ -62,6 +66,26 @@ class ReasonCode(models.TextChoices):
     OTHER = "other", _("Other")
     UNDECLARED = "undeclared", _("Not declared; found afterwards")
     STANDING = "standing", _("Under a standing bypass")
+
+
+class TargetKind(models.TextChoices):
+    MAIL = "mail", _("E-mail")
+    WEBHOOK = "webhook", _("Webhook")
+
+
+class Occasion(models.TextChoices):
+    """Why somebody is told: the step was suggested, half of its time is over, or all of it."""
+
+    FIRST = "first", _("Suggested")
+    HALF = "half", _("Reminder at half time")
+    DEADLINE = "deadline", _("Reminder at the deadline")
+
+
+class NoticeState(models.TextChoices):
+    PENDING = "pending", _("Being delivered")
+    DELIVERED = "delivered", _("Delivered")
+    FAILED = "failed", _("Failed")
+    UNDELIVERABLE = "undeliverable", _("Undeliverable: no active target of this name")
 
 
 class Verdict(models.TextChoices):
@@ -282,6 +306,7 @@ class FrictionAdvice(models.Model):
             models.Index(fields=["organisation", "agent", "-id"], name="advice_of_agent"),
             models.Index(fields=["organisation", "input_sha256", "-id"], name="advice_of_input"),
             models.Index(fields=["organisation", "-evaluated_at", "-id"], name="advice_evaluated"),
+            GinIndex(OpClass(KeyTransform("fired", "result"), name="jsonb_path_ops"), name="advice_by_rule"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(mode__in=AdviceMode.values), name="advice_mode"),
@@ -406,3 +431,141 @@ class DryRunCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent} {self.day}: {self.count}"
+
+
+class FrictionWait(models.Model):
+    """A step that waits for a person, for as long as nobody has answered it (FRICTION 10.1)."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    advice = models.ForeignKey(FrictionAdvice, on_delete=models.PROTECT, related_name="waits")
+    n = models.IntegerField()
+    step_type = models.CharField(max_length=32)
+    role = models.CharField(max_length=64)
+    not_same_owner = models.BooleanField(default=False)
+    opened_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    reminders = models.IntegerField(default=0)
+    next_at = models.DateTimeField(help_text="When a reminder, or the end, falls due.")
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(
+                fields=["organisation", "due_at"], condition=Q(closed_at__isnull=True), name="wait_open"
+            ),
+            models.Index(fields=["next_at"], condition=Q(closed_at__isnull=True), name="wait_next"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["advice", "n"], name="wait_once"),
+            models.CheckConstraint(condition=Q(due_at__gt=F("opened_at")), name="wait_due_later"),
+            models.CheckConstraint(condition=Q(reminders__gte=0, reminders__lte=2), name="wait_reminders"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.advice_id} step {self.n} until {self.due_at:%Y-%m-%d %H:%M}"
+
+
+class FrictionComment(models.Model):
+    """What a person said about a step without deciding it; a note on the log has the same id."""
+
+    id = models.UUIDField(primary_key=True)
+    advice = models.ForeignKey(FrictionAdvice, on_delete=models.PROTECT, related_name="comments")
+    n = models.IntegerField()
+    actor = models.CharField(max_length=128)
+    text = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.advice_id} step {self.n} by {self.actor}"
+
+
+class FrictionDuty(models.Model):
+    """Who does the steps of a role that is no role of staff, such as `privacy`."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    label = models.CharField(
+        _("duty"), max_length=64, help_text=_("The role that rules name in a step, such as privacy.")
+    )
+    member = models.ForeignKey(
+        Membership, on_delete=models.PROTECT, related_name="+", verbose_name=_("member")
+    )
+
+    class Meta:
+        verbose_name = _("duty")
+        verbose_name_plural = _("duties")
+        constraints = [
+            models.UniqueConstraint(fields=["organisation", "label", "member"], name="duty_once"),
+            models.CheckConstraint(condition=~Q(label=""), name="duty_label"),
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+    def clean(self) -> None:
+        if self.member_id and self.organisation_id and self.member.organisation_id != self.organisation_id:
+            raise ValidationError({"member": gettext("This person is no member of the organisation.")})
+
+
+class NotificationTarget(models.Model):
+    """Where `notify` steps and reminders go; rules know it by its name."""
+
+    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(
+        _("name"),
+        max_length=64,
+        help_text=_("As rules write it in notify; a role or duty of this name gets its reminders here."),
+    )
+    kind = models.CharField(_("kind"), max_length=8, choices=TargetKind)
+    address = models.CharField(
+        _("address"), max_length=2_000, help_text=_("An e-mail address, or a public https address.")
+    )
+    active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        verbose_name = _("notification target")
+        verbose_name_plural = _("notification targets")
+        constraints = [
+            models.UniqueConstraint(fields=["organisation", "name"], name="target_name_once"),
+            models.CheckConstraint(condition=Q(kind__in=TargetKind.values), name="target_kind"),
+            models.CheckConstraint(condition=~Q(name=""), name="target_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FrictionNotice(models.Model):
+    """One message about one step to one target, and what became of it."""
+
+    id = models.UUIDField(primary_key=True)
+    advice = models.ForeignKey(FrictionAdvice, on_delete=models.PROTECT, related_name="notices")
+    n = models.IntegerField()
+    occasion = models.CharField(max_length=8, choices=Occasion)
+    target_name = models.CharField(max_length=64)
+    target = models.ForeignKey(
+        NotificationTarget, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    state = models.CharField(max_length=16, choices=NoticeState)
+    attempts = models.IntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField()
+    delivered_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(state="pending"), name="notice_pending")
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["advice", "n", "occasion", "target_name"], name="notice_once"),
+            models.CheckConstraint(condition=Q(state__in=NoticeState.values), name="notice_state"),
+            models.CheckConstraint(condition=Q(occasion__in=Occasion.values), name="notice_occasion"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.advice_id} step {self.n} to {self.target_name}: {self.state}"

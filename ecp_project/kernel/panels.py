@@ -61,7 +61,9 @@ class Scope(Protocol):
 class PanelContext:
     """What a panel is about: a log, perhaps one of its entries or several, perhaps a range of time.
 
-    `values` are those of a term of a query, `given` the parameters of a page that it has asked for.
+    `values` are those of a term of a query, `given` the parameters of a page that it has asked for. `role`
+    and `actor` say who reads: the role in this organisation, and the name under which the log knows the
+    person; both are empty where a program asks.
     """
 
     scope: Scope
@@ -73,6 +75,8 @@ class PanelContext:
     entry_ids: Sequence[int] = ()
     values: Sequence[str] = ()
     given: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
+    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

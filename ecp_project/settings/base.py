@@ -113,6 +113,15 @@ if env.boolean("ECP_FRICTION", default=True):
     INSTALLED_APPS.append("advisory.friction")
 ECP_ADVISORY_MODE = env.choice("ECP_ADVISORY_MODE", "friction", ("observer", "friction"))
 
+# --- mail, for notifications of advice
+EMAIL_HOST = env.text("ECP_MAIL_HOST", "localhost")
+EMAIL_PORT = env.integer("ECP_MAIL_PORT", 25, minimum=1, maximum=65_535)
+EMAIL_HOST_USER = env.text("ECP_MAIL_USER", "")
+EMAIL_HOST_PASSWORD = env.secret("ECP_MAIL_PASSWORD", "")
+EMAIL_USE_TLS = env.boolean("ECP_MAIL_TLS", default=False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("ECP_MAIL_FROM", "ecp@localhost")
+
 MIDDLEWARE = [
     "ecp_project.observability.middleware.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",

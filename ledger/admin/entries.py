@@ -257,6 +257,8 @@ class EntriesAdmin(ReadOnlyAdmin):
                 None,
                 None,
                 utc_now(),
+                role=viewer.roles[organisation_id],
+                actor=viewer.actor(organisation_id),
             ),
         }
         status = form.problem.status if form.problem else 200

@@ -55,6 +55,10 @@ class Viewer:
         """Whether lists and evidence may leave the console: of assigned agents alone for manufacturers."""
         return self.roles.get(organisation_id) in EXPORTERS
 
+    def actor(self, organisation_id: int) -> str:
+        """How this organisation's log names the person."""
+        return f"staff:{self.pseudonyms[organisation_id]}"
+
     def organisations_as(self, *roles: str) -> frozenset[int]:
         return frozenset(id_ for id_, role in self.roles.items() if role in roles)
 

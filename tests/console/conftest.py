@@ -9,6 +9,7 @@ from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.db import connections
 from django.test.testcases import LiveServerThread
 
+from ecp_project.kernel.panels import registry
 from tests.console.browser import Browser, installed_browser
 from tests.console.desk import HOSTILE, annotation, decision, record
 from tests.console.furnished import Furnished, furnish
@@ -21,6 +22,28 @@ if TYPE_CHECKING:
     from ledger.checkpointer import Checkpointer
     from ledger.models import Entry
     from tests.people import People
+
+
+APPS = ("friction.", "polls.")
+# Fixtures of tests that look at the pages of installed apps as well.
+WITH_APPS = {"furnished", "site"}
+
+
+@pytest.fixture(autouse=True)
+def only_the_console_s_own(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The console by itself, whatever apps are installed; a furnished one shows what they bring."""
+    if request.node.get_closest_marker("db") is None or WITH_APPS & set(request.fixturenames):
+        yield
+        return
+    panels, pages = dict(registry._panels), dict(registry._pages)
+    for kept in (registry._panels, registry._pages):
+        for key in [key for key in kept if key.startswith(APPS)]:
+            del kept[key]
+    yield
+    registry._panels.clear()
+    registry._panels.update(panels)
+    registry._pages.clear()
+    registry._pages.update(pages)
 
 
 class _Server(LiveServerThread):

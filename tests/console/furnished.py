@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.contrib.auth.models import Group
 
 from ecp_project.kernel.clock import utc_now
@@ -69,6 +70,10 @@ def furnish(people: People, checkpointer: Checkpointer) -> Furnished:
     verification_step(now=utc_now())
     checkpointer.turn()
     _hand_over(user, log, entries)
+    if apps.is_installed("advisory.friction"):
+        from tests.console.furnished_friction import furnish_friction  # noqa: PLC0415 - its models need the app
+
+        furnish_friction(people, entries[0], f"{XSS} {LONG}")
     Group.objects.get_or_create(name=XSS[:100])
     return Furnished(user, people.ada, log, entries, about(log, user, entries[1]))
 

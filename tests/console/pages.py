@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.urls import URLPattern, get_resolver
 
 from ecp_project.console.models import EvidencePack, Export, SavedView
@@ -160,6 +161,47 @@ NOT_PAGES: dict[str, str] = {
     },
 }
 
+FRICTION = "/console/friction/"
+HAS_FRICTION = apps.is_installed("advisory.friction")
+if HAS_FRICTION:
+    PAGES |= {
+        "admin:contributed": (f"{FRICTION}?log={{log}}", f"{FRICTION}?log={{log}}&since=now-30d"),
+        "admin:friction_frictionadvice_changelist": (
+            f"{FRICTION}frictionadvice/?log={{log}}",
+            f"{FRICTION}frictionadvice/?log={{log}}&level=low&bypassed=true",
+            f"{FRICTION}frictionadvice/?log={{log}}&level=odd",
+        ),
+        "admin:friction_frictionadvice_change": (f"{FRICTION}frictionadvice/{{advice}}/change/",),
+        "admin:friction_frictionbypass_changelist": (f"{FRICTION}frictionbypass/?log={{log}}",),
+        "admin:friction_frictionbypass_change": (f"{FRICTION}frictionbypass/{{bypass}}/change/",),
+        "admin:friction_standingbypass_changelist": (f"{FRICTION}standingbypass/?log={{log}}",),
+        "admin:friction_frictionrulesetversion_changelist": (
+            f"{FRICTION}frictionrulesetversion/?log={{log}}",
+        ),
+        "admin:friction_frictionrulesetversion_try": (f"{FRICTION}frictionrulesetversion/try/?log={{log}}",),
+        "admin:friction_frictionrulesetversion_change": (
+            f"{FRICTION}frictionrulesetversion/{{version}}/change/",
+            f"{FRICTION}frictionrulesetversion/{{version}}/change/?against={{older_version}}",
+        ),
+        "admin:friction_frictionmode_changelist": (f"{FRICTION}frictionmode/?log={{log}}",),
+        "admin:friction_frictionduty_changelist": (f"{FRICTION}frictionduty/",),
+        "admin:friction_frictionduty_add": (f"{FRICTION}frictionduty/add/",),
+        "admin:friction_frictionduty_change": (f"{FRICTION}frictionduty/{{duty}}/change/",),
+        "admin:friction_frictionduty_delete": (f"{FRICTION}frictionduty/{{duty}}/delete/",),
+        "admin:friction_notificationtarget_changelist": (f"{FRICTION}notificationtarget/",),
+        "admin:friction_notificationtarget_add": (f"{FRICTION}notificationtarget/add/",),
+        "admin:friction_notificationtarget_change": (f"{FRICTION}notificationtarget/{{target}}/change/",),
+    }
+    NOT_PAGES |= {
+        **{
+            f"admin:friction_{model}_history": "Django's list of changes, which the ledger's entries replace"
+            for model in ("frictionduty", "notificationtarget")
+        },
+        "admin:friction_notificationtarget_delete": REFUSED,
+    }
+    WRONG["level=odd"] = 400
+    del NOT_PAGES["admin:contributed"]
+
 
 def named_routes() -> set[str]:
     """Names of all addresses under /console/ and /public/; nameless ones lead on or are not found."""
@@ -192,6 +234,7 @@ def places(*, log: Log, user: User) -> dict[str, object]:
         "view": SavedView.objects.filter(owner=user).first(),
         "export": Export.objects.filter(owner=user).first(),
         "pack": EvidencePack.objects.filter(owner=user).first(),
+        **(friction_places(log) if HAS_FRICTION else {}),
         "user": user,
         "group": user.groups.model.objects.order_by("id").first(),
     }
@@ -203,6 +246,23 @@ def places(*, log: Log, user: User) -> dict[str, object]:
         | ({"size": newest.size} if newest and newest.size else {})
         | ({"seq": decision.seq} if decision else {})
     )
+
+
+def friction_places(log: Log) -> dict[str, Any]:
+    own = {"organisation_id": log.organisation_id}
+
+    def newest(name: str, place: int = 0, **about: Any) -> Any:
+        rows = apps.get_model("friction", name).objects.filter(**(about or own)).order_by("-pk")
+        return next(iter(rows[place : place + 1]), None)
+
+    return {
+        "advice": newest("FrictionAdvice"),
+        "bypass": newest("FrictionBypass", advice__organisation_id=log.organisation_id),
+        "version": newest("FrictionRuleSetVersion"),
+        "older_version": newest("FrictionRuleSetVersion", 1),
+        "duty": newest("FrictionDuty"),
+        "target": newest("NotificationTarget"),
+    }
 
 
 def addresses(found: dict[str, object], *names: str) -> list[str]:

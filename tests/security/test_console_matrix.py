@@ -78,6 +78,14 @@ def address(name: str, at: Mapping[str, Any]) -> str:
     }
     app, _, rest = route.partition("_")
     model = rest.partition("_")[0]
+    if app == "friction":
+        friction = {
+            "frictionadvice": "advice", "frictionbypass": "bypass", "frictionrulesetversion": "version",
+            "frictionduty": "duty", "notificationtarget": "target",
+        }  # fmt: skip
+        return reverse(
+            name, args=[at[friction[model]]] if rest.endswith(("_change", "_delete", "_history")) else []
+        )
     is_list = rest.endswith(("_changelist", "_add", "_facets"))
     if app in {"ledger", "auth"} and not is_list:
         return reverse(name, args=[at["act" if model == "staffaction" else model]])

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Count, Exists, OuterRef, Q
+from django.utils.translation import gettext as _
 
+from advisory.friction.core.waiting import ANYBODY, PEOPLE_STEPS, role_of
 from advisory.friction.models import (
     AdviceMode,
     AdvisoryMode,
     FrictionAdvice,
     FrictionBypass,
     FrictionInvalidLink,
+    Level,
     Outcome,
+    ReasonCode,
     StandingBypass,
 )
+from advisory.friction.selectors.people import office_of
 from ecp_project.kernel.clock import format_time
-from ecp_project.kernel.errors import NotFound
+from ecp_project.kernel.errors import NotFound, PermissionDenied
 from ledger.selectors.hot import hot_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from django.db.models import QuerySet
 
     from ledger.selectors.entries import OrgScope
 
+MOST_FOUND = 10_000
+RULE = re.compile(r"[A-Z]{2,5}-[0-9]{3,4}")
 OBSERVED = "observer mode: nothing is suggested"
 
 
@@ -38,6 +46,8 @@ class AdviceFilter:
     level: str | None = None
     bypassed: bool | None = None
     since: datetime | None = None
+    rule: str | None = None
+    undeclared: bool = False
 
 
 def advice(*, scope: OrgScope) -> QuerySet[FrictionAdvice]:
@@ -59,6 +69,13 @@ def advice_page(
     *, scope: OrgScope, filters: AdviceFilter, before: int | None, size: int
 ) -> list[FrictionAdvice]:
     """Newest first, at most `size` + 1 rows: ids are UUIDv7, so they sort by time."""
+    rows = _filtered(scope, filters)
+    if before is not None:
+        rows = rows.filter(pk__lt=UUID(int=before))
+    return list(rows.order_by("-pk")[: size + 1])
+
+
+def _filtered(scope: OrgScope, filters: AdviceFilter) -> QuerySet[FrictionAdvice]:
     rows = advice(scope=scope)
     if filters.agent is not None:
         rows = rows.filter(agent=filters.agent)
@@ -69,11 +86,69 @@ def advice_page(
     if filters.bypassed is not None:
         bypassed = Exists(FrictionBypass.objects.filter(advice=OuterRef("pk")))
         rows = rows.filter(bypassed) if filters.bypassed else rows.exclude(bypassed)
+    if filters.rule is not None:
+        rows = rows.filter(result__fired__contains=[{"rule": filters.rule}])
+    if filters.undeclared:
+        found = FrictionBypass.objects.filter(advice=OuterRef("pk"), reason_code=ReasonCode.UNDECLARED)
+        rows = rows.filter(Exists(found))
     if filters.since is not None:
         rows = rows.filter(evaluated_at__gte=filters.since)
-    if before is not None:
-        rows = rows.filter(pk__lt=UUID(int=before))
-    return list(rows.order_by("-pk")[: size + 1])
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Among the newest matches of a list; `is_full` when there may be older ones that were not counted."""
+
+    total: int
+    is_full: bool
+    levels: Sequence[tuple[str, int]]
+    bypassed: int
+    undeclared: int
+    agents: Sequence[tuple[str, int]]
+
+
+def advice_counts(*, scope: OrgScope, filters: AdviceFilter) -> Counts:
+    """What a list can be narrowed to, counted over its newest 10,000 rows in two queries."""
+    newest = _filtered(scope, filters).order_by("-pk").values("pk")[:MOST_FOUND]
+    rows = FrictionAdvice.objects.filter(pk__in=newest)
+    bypasses_ = FrictionBypass.objects.filter(advice=OuterRef("pk"))
+    found = rows.aggregate(
+        total=Count("pk"),
+        bypassed=Count("pk", filter=Exists(bypasses_)),
+        undeclared=Count("pk", filter=Exists(bypasses_.filter(reason_code=ReasonCode.UNDECLARED))),
+        **{level: Count("pk", filter=Q(level=level)) for level in Level.values},
+    )
+    agents = rows.values_list("agent").annotate(number=Count("pk")).order_by("-number", "agent")
+    return Counts(
+        total=found["total"],
+        is_full=found["total"] == MOST_FOUND,
+        levels=[(level, found[level]) for level in Level.values],
+        bypassed=found["bypassed"],
+        undeclared=found["undeclared"],
+        agents=list(agents[:10]),
+    )
+
+
+def refuse_bystander(*, scope: OrgScope, row: FrictionAdvice, actor: str) -> None:
+    """403 for whoever answers no step of this advice, whatever he would say."""
+    office = office_of(scope=scope, actor=actor)
+    steps = [step for step in row.result["steps"] if step["type"] in PEOPLE_STEPS]
+    roles = {role_of(step) for step in steps} or {ANYBODY}
+    if office is None or not any(office.has_role(role) for role in roles):
+        raise PermissionDenied("role_missing", _("The steps of this advice are for other roles."))
+
+
+def decisions_of_rules(*, scope: OrgScope, rules: Iterable[str]) -> list[UUID]:
+    """Decisions whose advice these rules shaped, the newest of them; what is no rule's name finds nothing."""
+    fired = Q()
+    for rule in rules:
+        if RULE.fullmatch(rule):
+            fired |= Q(result__fired__contains=[{"rule": rule}])
+    if not fired:
+        return []
+    rows = advice(scope=scope).filter(fired, decision_id__isnull=False).order_by("-pk")
+    return [uid for uid in rows.values_list("decision_id", flat=True)[:MOST_FOUND] if uid is not None]
 
 
 def steps_done(row: FrictionAdvice) -> set[int]:
@@ -143,6 +218,10 @@ def advice_detail(row: FrictionAdvice, *, log: str, staff: bool) -> dict[str, An
             **({"evidence_url": outcome.evidence_url} if outcome.evidence_url else {}),
         }
         for outcome in row.outcomes.order_by("at", "id")
+    ]
+    document["comments"] = [
+        {"n": comment.n, "actor": comment.actor, "at": format_time(comment.at), "text": comment.text}
+        for comment in row.comments.order_by("at", "id")
     ]
     document["bypasses"] = [bypass_document(bypass) for bypass in row.bypasses.order_by("at", "id")]
     if row.decision_id is not None:
@@ -231,11 +310,30 @@ def bypass_page(*, scope: OrgScope, due: bool, before: int | None, size: int) ->
     return list(rows.order_by("-pk")[: size + 1])
 
 
+def bypass_inbox(
+    *, scope: OrgScope, review: str | None, reason: str | None, before: UUID | str | None, now: datetime,
+    size: int,
+) -> list[FrictionBypass]:  # fmt: skip
+    """Bypasses for people, at most `size` + 1, newest first; `review` is due, overdue, done or nothing."""
+    rows = bypasses(scope=scope)
+    if review in {"due", "overdue"}:
+        rows = rows.filter(review_due_at__isnull=False, review_verdict="")
+    if review == "overdue":
+        rows = rows.filter(review_due_at__lte=now)
+    if review == "done":
+        rows = rows.exclude(review_verdict="")
+    if reason is not None:
+        rows = rows.filter(reason_code=reason)
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
+    return list(rows.order_by("-pk")[: size + 1])
+
+
 def standing_bypasses(*, scope: OrgScope) -> QuerySet[StandingBypass]:
     return StandingBypass.objects.filter(organisation_id=scope.organisation_id)
 
 
-def standing_of(*, scope: OrgScope, uid: UUID) -> StandingBypass:
+def standing_of(*, scope: OrgScope, uid: UUID | str) -> StandingBypass:
     found = standing_bypasses(scope=scope).filter(pk=uid).first()
     if found is None:
         raise NotFound("not_found", "there is no such standing bypass")

@@ -67,10 +67,10 @@ def in_force(*, organisation_id: int, at: datetime) -> InForce:
     active = VersionRef(*row[3:7]) if row[3] is not None else None
     if active is not None and effective_at is not None and effective_at > at:
         before = rulesets.version_in_force(scope=OrgScope(organisation_id), at=at)
-        active = None if before is None else _named(before)
+        active = None if before is None else named(before)
     shadow = VersionRef(*row[7:11]) if row[7] is not None else None
     return InForce(AdvisoryMode(mode or settings.ECP_ADVISORY_MODE), has_standing, active, shadow)
 
 
-def _named(version: FrictionRuleSetVersion) -> VersionRef:
+def named(version: FrictionRuleSetVersion) -> VersionRef:
     return VersionRef(version.pk, version.version, version.sha256, version.ruleset.slug)

@@ -8,9 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import F
-from psycopg import sql
 
 from advisory.friction import metrics
 from advisory.friction.core import statements
@@ -23,6 +21,9 @@ from advisory.friction.services.evaluating import (
     evaluate,
     is_private,
 )
+from advisory.friction.services.notifying import first_notices
+from advisory.friction.services.queueing import waits
+from advisory.friction.services.storing import insert
 from ecp_project.kernel import canonical
 from ecp_project.kernel.errors import Conflict
 from ecp_project.kernel.ids import new_uuid7
@@ -36,11 +37,12 @@ from ledger.services.ledger import TransparencyLedger, plain_work, refuse_agent
 from ledger.services.sealing import request_mac, seal_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     import psycopg
 
+    from advisory.friction.models import FrictionNotice, FrictionWait
     from advisory.friction.services.evaluating import Evaluated
     from ecp_project.api.authentication import Principal
     from ledger.core.decision import DecisionRecord
@@ -198,22 +200,19 @@ def _prepared(
         origin=log.origin, organisation=log.organisation.slug, uid=uid, parts=[part],
         data_subject=record.data_subject, data_subjects={}, now=now,
     )  # fmt: skip
-    work.beside = partial(_insert, row)
+    beside: list[FrictionWait | FrictionNotice] = []
+    if mode is AdviceMode.ACTIVE:
+        beside += [*waits(advice=row, now=now), *first_notices(advice=row, now=now)]
+    work.beside = partial(_insert, row, beside)
     return row, work
 
 
-_COLUMNS = FrictionAdvice._meta.concrete_fields  # noqa: SLF001 - Django's documented model API
-_INSERT = sql.SQL("INSERT INTO friction_frictionadvice ({}) VALUES ({})").format(
-    sql.SQL(", ").join([sql.Identifier(str(field.column)) for field in _COLUMNS]),
-    sql.SQL(", ").join([sql.Placeholder() for _ in _COLUMNS]),
-)
-
-
-def _insert(row: FrictionAdvice, cursor: psycopg.Cursor[Any], seq: int) -> None:
-    """The row as Django would write it, on the connection of the batcher."""
+def _insert(
+    row: FrictionAdvice, beside: Sequence[FrictionWait | FrictionNotice], cursor: psycopg.Cursor[Any], seq: int
+) -> None:
     row.entry_seq = seq
-    values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in _COLUMNS]
-    cursor.execute(_INSERT, values)
+    for one in (row, *beside):
+        insert(cursor, one)
 
 
 def _repeated(organisation_id: int, agent: str, digest: str, now: datetime) -> UUID | None:

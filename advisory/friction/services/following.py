@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 
 from advisory.friction import metrics
 from advisory.friction.core import statements
+from advisory.friction.core.waiting import PEOPLE_STEPS
 from advisory.friction.models import (
     MAX_STANDING,
     AdviceMode,
@@ -24,16 +25,19 @@ from advisory.friction.models import (
     Verdict,
 )
 from advisory.friction.selectors import advice as advices
+from advisory.friction.selectors.people import office_of
+from advisory.friction.services.queueing import steps_settle
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import BadRequest, Conflict, PermissionDenied
 from ecp_project.kernel.ids import new_uuid7
 from ledger.core.fields import short_reason, visible_characters
 from ledger.core.statement import build_annotation
+from ledger.selectors.entries import OrgScope
 from ledger.services.ledger import TransparencyLedger
 from ledger.services.staff import staff_act
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from ledger.models import Log
@@ -175,6 +179,7 @@ def bypass_store(
     row.entry_seq = TransparencyLedger(log).append_statement(stmt, now=now).stored.seq
     row.save(update_fields=["entry_seq"])
     level, code = advice.level, reason_code
+    steps_settle(advice=advice, steps=steps, now=now)
     transaction.on_commit(lambda: metrics.BYPASSES.labels(level=level, reason_code=code).inc())
     return row
 
@@ -239,6 +244,7 @@ def outcome_record(
                 raise PermissionDenied("role_missing", "a second review is a person's to complete")
             if n in advices.steps_done(row):
                 raise Conflict("step_already_done", f"step {n} is done already")
+            _refuse_person(row, step, outcome, actor)
             text = f"step {n} {step['type']}: {outcome.value}"
             is_success = outcome in (Outcome.COMPLETED, Outcome.NOT_APPLICABLE)
             stored = FrictionStepOutcome(
@@ -251,9 +257,21 @@ def outcome_record(
                 target=str(row.pk), text=text, status="success" if is_success else "partial",
             )  # fmt: skip
             TransparencyLedger(log).append_statement(stmt, now=now)
+            # A review by two waits on after the first; an answer that completes nothing ends the waiting.
+            if outcome != Outcome.COMPLETED or n in advices.steps_done(row):
+                steps_settle(advice=row, steps=[n], now=now)
     except IntegrityError:  # one person completes a step once
         raise Conflict("step_already_done", f"you have completed step {n} already") from None
     return stored
+
+
+def _refuse_person(row: FrictionAdvice, step: Mapping[str, Any], outcome: Outcome, actor: str) -> None:
+    """Steps for people are answered by whoever holds their role, and never by one person twice."""
+    if step["type"] not in PEOPLE_STEPS or outcome not in (Outcome.COMPLETED, Outcome.SKIPPED):
+        return
+    office = office_of(scope=OrgScope(row.organisation_id), actor=actor)
+    if office is not None and (bar := office.bar(row, step)):
+        raise PermissionDenied("role_missing", bar)
 
 
 # --- standing bypasses

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.db.models import F, Q
 
-from advisory.polls import metrics, selectors, transport
+from advisory.polls import metrics, selectors
 from advisory.polls.models import (
     InvitationState,
     Poll,
@@ -25,6 +25,7 @@ from advisory.polls.services.answers import (
     read_answer,
 )
 from advisory.polls.services.lifecycle import GRACE, POLLS, poll_close, poll_commit, poll_draw, poll_open
+from ecp_project.api import calls
 from ecp_project.kernel.errors import BadRequest, EcpError, Unavailable
 from ledger.models import AgentStatus
 
@@ -98,7 +99,7 @@ def invitation_deliver(
         return
     invitation = claim.invitation
     started = time.perf_counter()
-    outcome = transport.call(
+    outcome = calls.call(
         url=invitation.agent.endpoint,
         document=selectors.invitation_document(invitation),
         idempotency_key=str(invitation.id),
@@ -175,7 +176,7 @@ def _note_delivered(claim: Claim, now: datetime) -> None:
 
 
 def _note_failure(
-    claim: Claim, outcome: transport.Outcome, now: datetime, jitter: Callable[[float], float]
+    claim: Claim, outcome: calls.Outcome, now: datetime, jitter: Callable[[float], float]
 ) -> None:
     with transaction.atomic():
         invitation = _mine(claim)
@@ -190,13 +191,13 @@ def _note_failure(
         invitation.save(update_fields=["lease_until", "next_attempt_at", "last_error"])
 
 
-def _wait_s(outcome: transport.Outcome, attempt: int, jitter: Callable[[float], float]) -> float:
+def _wait_s(outcome: calls.Outcome, attempt: int, jitter: Callable[[float], float]) -> float:
     if outcome.retry_after_s is not None:
         return min(MAX_WAIT_S, outcome.retry_after_s)
     return jitter(min(MAX_WAIT_S, FIRST_WAIT_S * 2**attempt))
 
 
-def _take_answer(invitation: PollInvitation, outcome: transport.Outcome, now: datetime) -> transport.Outcome:
+def _take_answer(invitation: PollInvitation, outcome: calls.Outcome, now: datetime) -> calls.Outcome:
     """Take what an agent answered at once; a fault of it counts as invalid and is no failure of delivery."""
     body = outcome.body
     if not body.strip():
@@ -213,7 +214,7 @@ def _take_answer(invitation: PollInvitation, outcome: transport.Outcome, now: da
         answer_receive(poll_id=poll_id, document=document, agent_id=agent_id, now=now)
     except Unavailable as halted:
         # The ledger takes nothing now; the agent will say the same again.
-        return transport.Outcome(is_delivered=False, error=halted.code, may_retry=True)
+        return calls.Outcome(is_delivered=False, error=halted.code, may_retry=True)
     except BadRequest as unreadable:
         rows = PollInvitation.objects.filter(pk=invitation.pk)
         rows.update(refused_answers=F("refused_answers") + 1, last_error=unreadable.code)

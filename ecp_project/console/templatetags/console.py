@@ -155,9 +155,12 @@ def nav_panels(context: Context) -> list[SafeString]:
 
 
 def _about(request: HttpRequest, log: Log, now: datetime) -> PanelContext:
-    organisation_id = log.organisation_id
-    scope = OrgScope(organisation_id, request_viewer(request).agents.get(organisation_id))
-    return PanelContext(scope, log.pk, None, None, None, now)
+    organisation_id, viewer = log.organisation_id, request_viewer(request)
+    scope = OrgScope(organisation_id, viewer.agents.get(organisation_id))
+    return PanelContext(
+        scope, log.pk, None, None, None, now,
+        role=viewer.roles[organisation_id], actor=viewer.actor(organisation_id),
+    )  # fmt: skip
 
 
 def _roles(request: HttpRequest, log: Log) -> set[str]:

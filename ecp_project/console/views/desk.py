@@ -57,6 +57,8 @@ class Desk:
     scope: OrgScope
     within: Range
     now: datetime
+    role: str
+    actor: str
     parameters: Mapping[str, str]  # of the range, as they were given
     own: Mapping[str, str]  # those of this page alone
 
@@ -74,6 +76,8 @@ class Desk:
             self.within.until,
             self.now,
             given={name: value for name, value in self.own.items() if name not in FULL},
+            role=self.role,
+            actor=self.actor,
         )
 
     @property
@@ -130,7 +134,10 @@ def desk_of(
         raise NotFound("not_found", "there is no such log")
     state = next(state for state in states if state.log is log)
     own = {name: given.pop(name) for name in parameters if name in given}
-    return Desk(states, state, scope_in(viewer, state.log), range_given(given, now), now, given, own)
+    return Desk(
+        states, state, scope_in(viewer, state.log), range_given(given, now), now,
+        viewer.roles[log.organisation_id], viewer.actor(log.organisation_id), given, own,
+    )  # fmt: skip
 
 
 def parts_of(request: HttpRequest, desk: Desk, slot: Slot) -> list[Part]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connections
 
-from advisory.polls import selectors, transport
+from advisory.polls import selectors
 from advisory.polls.models import Poll, PollInvitation, PollResponse
 from advisory.polls.services import delivery as deliveries
-from ecp_project.api import delivery
+from ecp_project.api import calls, delivery
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.signing import b64url_decode, verify
 from ledger.models import Agent, AgentStatus, Log, Mode
@@ -116,7 +116,7 @@ def test_call_is_signed_and_keeps_its_idempotency_key(people: People, town: Town
     signature = base64.b64decode(first["signature"].removeprefix("ecp=:").removesuffix(":"))
     assert verify(b64url_decode(key["public_key"]), signature, base)
     assert f'keyid="{key["kid"]}"' in parameters
-    assert len(body) <= transport.MAX_REQUEST
+    assert len(body) <= calls.MAX_REQUEST
 
 
 def test_two_sweepers_share_what_is_due(people: People, town: Town) -> None:
@@ -166,7 +166,7 @@ def test_late_result_of_a_lost_attempt_changes_nothing(people: People, town: Tow
     assert lost is not None
     story.now += timedelta(seconds=41)
     turn(story)
-    failed = transport.Outcome(is_delivered=False, error="timeout")
+    failed = calls.Outcome(is_delivered=False, error="timeout")
     deliveries._note_failure(lost, failed, story.now, lambda most: most)
     assert states(story)["accept"] == ("delivered", "")
 
@@ -219,11 +219,11 @@ def test_silent_agents_are_reminded_twice_and_answered_ones_never(people: People
     assert opened is not None
     assert deadline is not None
     window = deadline - opened
-    for share, calls in ((0.49, 1), (0.51, 2), (0.6, 2), (0.86, 3), (0.95, 3)):
+    for share, number in ((0.49, 1), (0.51, 2), (0.6, 2), (0.86, 3), (0.95, 3)):
         story.now = opened + window * share
         deliveries.remind(now=story.now)
         turn(story)
-        assert len(town.calls_to("accept-000")) == calls, share
+        assert len(town.calls_to("accept-000")) == number, share
     bodies = {body for _, body in town.calls_to("accept-000")}
     assert len(bodies) == 1  # identical text
     assert len(town.calls_to("answer-000")) == len(town.calls_to("decline-000")) == 1

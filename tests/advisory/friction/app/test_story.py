@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ledger.models import EntrySearch
+from advisory.friction import FrictionCalculator
+from advisory.friction.services.replaying import replay_run
+from ledger.models import Entry, EntrySearch
+from ledger.selectors.entries import OrgScope
+from tests.advisory.friction.world import SHIPPED
 
 if TYPE_CHECKING:
     from tests.advisory.friction.world import World
@@ -85,3 +89,38 @@ def test_an_undeclared_bypass_is_found_and_is_found_once(world: World) -> None:
     ]
     assert EntrySearch.objects.get(entry__uid=decision).bypassed is True
     assert world.get("bypasses/?review=due", "auditor").json()["results"][0]["reason_code"] == "undeclared"
+
+
+def test_a_person_approves_in_the_console_and_changed_rules_would_say_otherwise(world: World) -> None:
+    """Issue 5's story: ask, approve one step in the console, bypass another, decide, look, replay."""
+    advice = world.ask().json()
+    operator, page = world.client("operator"), f"/console/friction/frictionadvice/{advice['id']}/change/"
+    assert f"{page}#step-1" in operator.get("/console/reviews/").content.decode()
+    approved = {"n": "1", "answer": "done", "note": "All three papers are in the file."}
+    assert operator.post(page, approved).status_code == 302
+    told = world.get(f"advice/{advice['id']}/").json()
+    [outcome] = told["outcomes"]
+    assert (outcome["n"], outcome["outcome"]) == (1, "completed")
+    assert outcome["actor"].startswith("staff:")
+
+    reason = "Cut-off at the bank is in four minutes."
+    body = {"steps": "all", "reason_code": "time_critical", "reason_text": reason}
+    assert world.post(f"advice/{advice['id']}/bypass/", body).json()["steps"] == [2, 3, 4, 5]
+    uid = world.decide(
+        {"advice_id": advice["id"], "level": "high", "bypassed": True, "bypass_reason": reason}
+    )
+    world.reconcile()
+    kinds = ("ecp.friction.advice/1", "ecp.annotation/1", "ecp.friction.bypass/1", "ecp.decision/1")
+    assert [len(world.statements(kind)) for kind in kinds] == [1, 1, 1, 1]
+
+    entry = Entry.objects.get(uid=uid)
+    record = operator.get(f"/console/ledger/decision/{entry.pk}/change/").content.decode()
+    for shown in ("Add documents", reason, "operator-here", "Moves 2500000 EUR"):
+        assert shown in record, shown
+
+    milder = SHIPPED.replace(b"points: 35", b"points: 5").replace(b"\nversion: 1\n", b"\nversion: 2\n")
+    found = replay_run(
+        scope=OrgScope(world.people.acme.pk), calculator=FrictionCalculator.load(milder), last=100,
+        progress=lambda *_: None,
+    )  # fmt: skip
+    assert (found.changed, found.matrix["high", "medium"]) == (1, 1)

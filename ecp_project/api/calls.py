@@ -1,4 +1,4 @@
-"""One POST to an agent's endpoint: through the outbound guard, signed by the delivery key."""
+"""One POST to an endpoint of somebody else: through the outbound guard, signed by the delivery key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 MAX_REQUEST = 16 * 2**10
-DELIVERED = frozenset({200, 202, 409})  # 409: the agent has answered this invitation before
+DELIVERED = frozenset({200, 202, 409})  # 409: the receiver has had it before
 RETRIABLE = frozenset({408, 425, 429})
 SERVER_ERRORS = range(500, 600)
 _SECONDS = re.compile(r"[0-9]{1,6}")
@@ -26,7 +26,7 @@ _SECONDS = re.compile(r"[0-9]{1,6}")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call went. `error` is one of few words, for metrics and the delivery table."""
+    """How a call went. `error` is one of few words, for metrics and what is shown beside a delivery."""
 
     is_delivered: bool
     body: bytes = b""

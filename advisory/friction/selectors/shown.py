@@ -1,0 +1,255 @@
+"""One advice as people read it: rules with their values, steps with what became of them, bypasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from advisory.friction.core.sources import is_context
+from advisory.friction.core.waiting import PEOPLE_STEPS
+from advisory.friction.models import (
+    AdviceMode,
+    FrictionAdvice,
+    FrictionBypass,
+    FrictionComment,
+    FrictionNotice,
+    FrictionStepOutcome,
+    FrictionWait,
+)
+from advisory.friction.selectors import rulesets
+from advisory.friction.selectors.advice import steps_bypassed, steps_done
+from advisory.friction.selectors.people import office_of
+from advisory.friction.selectors.words import OPERATORS, step_words, value_words
+from ledger.models import Entry, Role
+from ledger.selectors.staffacts import names_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from advisory.friction.selectors.people import Office
+    from ledger.selectors.entries import OrgScope
+
+OPENERS = frozenset({Role.AUDITOR, Role.OPERATOR})
+
+
+@dataclass(frozen=True, slots=True)
+class LeafShown:
+    """One comparison: which field, what the rule asked for, what was found, what came of it."""
+
+    field: str
+    asked: str
+    found: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleShown:
+    rule: str
+    title: str
+    points: int
+    via: str
+    reason: str
+    leaves: Sequence[LeafShown]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What somebody did or wrote about a step or a bypass."""
+
+    who: str
+    row: FrictionStepOutcome | FrictionComment | FrictionBypass
+
+
+@dataclass(frozen=True, slots=True)
+class StepShown:
+    """`objection` is why this reader does not answer it; "" where he may."""
+
+    n: int
+    words: str
+    because: str
+    state: str
+    outcomes: Sequence[Said]
+    comments: Sequence[Said]
+    notices: Sequence[FrictionNotice]
+    wait: FrictionWait | None
+    is_for_people: bool
+    is_open: bool
+    objection: str
+
+
+@dataclass(frozen=True, slots=True)
+class FactShown:
+    field: str
+    source: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdviceShown:
+    row: FrictionAdvice
+    rules: Sequence[RuleShown]
+    others: Sequence[RuleShown]
+    near_misses: Sequence[str]
+    undecided: Sequence[str]
+    missing: Sequence[str]
+    steps: Sequence[StepShown]
+    bypasses: Sequence[Said]
+    facts: Sequence[FactShown]
+    asked_by: str
+    is_observed: bool
+    earlier: int
+
+
+def advice_seen(*, scope: OrgScope, entry_id: int) -> FrictionAdvice | None:
+    """The advice that an entry is about: of a decision, the advice or a bypass itself. One query."""
+    uid = Entry.objects.filter(pk=entry_id).values("uid")
+    bypass = FrictionBypass.objects.filter(pk__in=uid).values("advice")
+    rows = FrictionAdvice.objects.filter(
+        Q(decision_id__in=uid) | Q(pk__in=uid) | Q(pk__in=bypass), organisation_id=scope.organisation_id
+    )
+    if scope.agents is not None:
+        rows = rows.filter(agent__in=scope.agents)
+    return rows.select_related("ruleset_version__ruleset").first()
+
+
+def advice_shown(*, scope: OrgScope, row: FrictionAdvice, role: str, actor: str) -> AdviceShown:
+    """Everything about one advice that this reader may see; the caller has found the row in his scope."""
+    office = office_of(scope=scope, actor=actor)
+    outcomes, comments = list(row.outcomes.order_by("at", "pk")), list(row.comments.order_by("at", "pk"))
+    bypasses = list(row.bypasses.order_by("at", "pk"))
+    actors = [said.actor for said in outcomes] + [said.actor for said in comments]
+    actors += [said.actor for said in bypasses] + [bypass.reviewed_by for bypass in bypasses] + [row.actor]
+    names = names_of(organisation_id=scope.organisation_id, actors=actors)
+    opens = role in OPENERS or (office is not None and bool(office.person.duties))
+    private = {
+        fact["field"]: _("hidden") if "sensitive" in fact else _("sealed")
+        for fact in row.facts
+        if "sensitive" in fact or (is_context(fact["from"]) and not opens)
+    }
+    titles = _titles(row)
+    traced = {one["rule"]: one for one in row.result.get("trace", ())}
+    fired = [
+        RuleShown(
+            one["rule"], titles.get(one["rule"], ""), one["points"], one["via"], one["reason"],
+            _leaves(traced.get(one["rule"]), private),
+        )
+        for one in row.result["fired"]
+    ]  # fmt: skip
+    applied = {one.rule for one in fired}
+    others = [
+        RuleShown(rule, titles.get(rule, ""), 0, one["result"], "", _leaves(one, private))
+        for rule, one in traced.items()
+        if rule not in applied
+    ]
+    return AdviceShown(
+        row=row,
+        rules=fired,
+        others=others,
+        near_misses=[miss["rule"] for miss in row.result["near_misses"]],
+        undecided=row.result["undecided_rules"],
+        missing=row.result["missing_fields"],
+        steps=_steps(row, office, outcomes, comments, names),
+        bypasses=[Said(who(bypass.actor, names), bypass) for bypass in bypasses],
+        facts=[
+            FactShown(fact["field"], fact["from"], private.get(fact["field"], _fact_words(fact)))
+            for fact in row.facts
+        ],
+        asked_by=who(row.actor, names),
+        is_observed=row.mode != AdviceMode.ACTIVE,
+        earlier=_earlier(row),
+    )
+
+
+def who(actor: str, names: Mapping[str, str]) -> str:
+    """A person by his user name, an agent by its own, and our own work as such."""
+    kind, _colon, name = actor.partition(":")
+    return names.get(actor, _("ECP itself") if kind == "system" else name or actor)
+
+
+def _earlier(row: FrictionAdvice) -> int:
+    """How often the same was asked before within a day: an agent may be shopping for milder advice."""
+    seen, found = row, 0
+    while seen.repeat_of_id is not None and found < 20:  # noqa: PLR2004 - more says no more
+        seen, found = FrictionAdvice.objects.only("repeat_of").get(pk=seen.repeat_of_id), found + 1
+    return found
+
+
+def _titles(row: FrictionAdvice) -> dict[str, str]:
+    if row.ruleset_version is None:
+        return {}
+    rules = rulesets.calculator_of(row.ruleset_version).ruleset.document["rules"]
+    return {rule["id"]: rule["title"] for rule in rules}
+
+
+def _leaves(traced: Mapping[str, Any] | None, private: Mapping[str, str]) -> list[LeafShown]:
+    return [
+        LeafShown(
+            leaf["field"],
+            asked_words(leaf),
+            private.get(leaf["field"], value_words(leaf["actual"])),
+            str(leaf["result"]),
+        )
+        for leaf in (traced["leaves"] if traced else ())
+    ]
+
+
+def asked_words(leaf: Mapping[str, Any]) -> str:
+    operator: str = OPERATORS.get(leaf["op"], leaf["op"].replace("_", " "))
+    if leaf["op"] in {"exists", "missing"}:
+        return operator
+    return f"{operator} {value_words(leaf['expected'])}"
+
+
+def _fact_words(fact: Mapping[str, Any]) -> str:
+    return value_words(fact["value"]) if "value" in fact else str(fact["state"])
+
+
+def _steps(
+    row: FrictionAdvice,
+    office: Office | None,
+    outcomes: Sequence[FrictionStepOutcome],
+    comments: Sequence[FrictionComment],
+    names: Mapping[str, str],
+) -> list[StepShown]:
+    done, bypassed = steps_done(row), steps_bypassed(row)
+    waits = {wait.n: wait for wait in row.waits.all()}
+    notices: dict[int, list[FrictionNotice]] = {}
+    for notice in row.notices.order_by("created_at", "target_name"):
+        notices.setdefault(notice.n, []).append(notice)
+    shown = []
+    for step in row.result["steps"]:
+        n, wait = step["n"], waits.get(step["n"])
+        for_people = step["type"] in PEOPLE_STEPS and row.mode == AdviceMode.ACTIVE
+        is_open = for_people and n not in done and n not in bypassed
+        objection = _("Only people of the organisation answer it.") if office is None else ""
+        if office is not None and is_open:
+            objection = office.objection(row, step)
+        shown.append(
+            StepShown(
+                n, step_words(step), ", ".join(step["because"]),
+                _state(n, done, bypassed, [one.outcome for one in outcomes if one.n == n]),
+                _said((one for one in outcomes if one.n == n), names),
+                _said((one for one in comments if one.n == n), names),
+                notices.get(n, []), wait, for_people, is_open, objection,
+            )
+        )  # fmt: skip
+    return shown
+
+
+def _said(rows: Iterable[Any], names: Mapping[str, str]) -> list[Said]:
+    return [Said(who(row.actor, names), row) for row in rows]
+
+
+def _state(n: int, done: set[int], bypassed: set[int], outcomes: Sequence[str]) -> str:
+    if n in done:
+        return _("done")
+    if n in bypassed:
+        return _("bypassed")
+    if "skipped" in outcomes:
+        return _("declined")
+    if "expired" in outcomes:
+        return _("expired")
+    return _("open")
