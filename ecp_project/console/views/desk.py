@@ -58,6 +58,7 @@ class Desk:
     now: datetime
     parameters: Mapping[str, str]  # of the range, as they were given
     own: Mapping[str, str]  # those of this page alone
+    role: str  # of the viewer in the organisation of the log
 
     @property
     def log(self) -> Log:
@@ -73,6 +74,7 @@ class Desk:
             self.within.until,
             self.now,
             given={name: value for name, value in self.own.items() if name not in FULL},
+            role=self.role,
         )
 
     @property
@@ -123,7 +125,8 @@ def desk_of(
         raise NotFound("not_found", "there is no such log")
     state = next(state for state in states if state.log is log)
     own = {name: given.pop(name) for name in parameters if name in given}
-    return Desk(states, state, scope_in(viewer, state.log), range_given(given, now), now, given, own)
+    role = viewer.roles[log.organisation_id]
+    return Desk(states, state, scope_in(viewer, log), range_given(given, now), now, given, own, role)
 
 
 def parts_of(request: HttpRequest, desk: Desk, slot: Slot) -> list[Part]:
