@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.contrib.auth.models import Group
 
 from ecp_project.kernel.clock import utc_now
@@ -67,6 +68,10 @@ def furnish(people: People, checkpointer: Checkpointer) -> Furnished:
     )
     verification_request(log=log, requested_by=actor, now=now)
     verification_step(now=utc_now())
+    if apps.is_installed("advisory.polls"):
+        from tests.factories.polls import furnish_polls  # noqa: PLC0415 - its models need the app
+
+        furnish_polls(people, entries[0].uid)
     checkpointer.turn()
     _hand_over(user, log, entries)
     Group.objects.get_or_create(name=XSS[:100])

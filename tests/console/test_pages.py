@@ -38,6 +38,7 @@ def test_addresses_lead_to_the_route_under_which_they_stand(name: str) -> None:
     for form in PAGES[name]:
         numbers = dict.fromkeys(("decision", "entry", "act", "agent", "user", "group", "seq", "size"), 1)
         others = dict.fromkeys(("agentkey", "apikey", "erasure", "organisation", "membership"), 1)
+        others |= dict.fromkeys(("poll_closed", "poll_open", "poll_draft"), 1)
         address = form.format(log="acme", **numbers, **others)
         assert resolve(address.partition("?")[0]).view_name == name
 

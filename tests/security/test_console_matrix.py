@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from ecp_project.api.permissions import ROLES
+from ecp_project.kernel.panels import registry
 from ledger.models import Entry, Membership
 from tests.console.furnished import furnish
 from tests.console.pages import named_routes, places
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 METHODS = ("GET", "POST")
 OPEN = {"public", "public-log", "public-entry", "public-proof"}  # rows of their own, without a session
 SIGNING_IN = {"admin:login", "admin:logout"}
+CONTRIBUTED = {"admin:contributed"}  # its rows are by the path of each page
+ABOUT = {
+    "polls/poll/": "?poll={poll_open}",
+    "polls/sheet/": "?poll={poll_open}",
+    "polls/step/": "?poll={poll_open}&step=close",
+    "polls/by-hand/": "?poll={poll_open}",
+}
 # What a cell lets an answer be. A form that lacks something is shown again or named as a problem.
 DONE = {"R": {200, 302, 409}, "W": {200, 202, 302, 400, 422}, "-": {403}, 404: {404}, 405: {405}}
 
@@ -41,6 +49,8 @@ def rows() -> dict[tuple[str, str], dict[str, Any]]:
 
 def address(name: str, at: Mapping[str, Any]) -> str:
     """An address of the route, about an object of these places where it is about one."""
+    if name.endswith("/"):
+        return f"/console/{name}{ABOUT.get(name, '').format(**at)}"
     route = name.removeprefix("admin:")
     special: dict[str, list[Any]] = {
         "record": [at["uid"]],
@@ -64,7 +74,9 @@ def address(name: str, at: Mapping[str, Any]) -> str:
 
 @pytest.mark.unit
 def test_every_address_and_method_has_a_row_and_every_row_an_address() -> None:
-    wanted = {(name, method) for name in named_routes() - OPEN - SIGNING_IN for method in METHODS}
+    pages = {page.path for page in registry.pages()}
+    names = named_routes() - OPEN - SIGNING_IN - CONTRIBUTED | pages
+    wanted = {(name, method) for name in names for method in METHODS}
     assert set(rows()) == wanted
 
 

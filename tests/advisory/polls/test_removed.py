@@ -31,7 +31,7 @@ print(json.dumps({
     "tasks": [name for name in app.tasks if name.startswith("polls.")],
     "beat": [name for name in app.conf.beat_schedule if name.startswith("polls.")],
     "kinds": [kind.v for kind in registered() if "poll" in kind.v],
-    "modules": [name for name in sys.modules if name.startswith("advisory")],
+    "modules": [name for name in sys.modules if name.startswith("advisory.polls")],
 }))
 """
 
