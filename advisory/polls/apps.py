@@ -12,4 +12,6 @@ class PollsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from advisory.polls.core import statements  # noqa: F401, PLC0415 - the kinds register themselves
+        # Each of these adds itself where it belongs: kinds of statements, keys to rotate, sample data.
+        from advisory.polls.core import statements  # noqa: F401, PLC0415 - see above
+        from advisory.polls.services import demo, keys  # noqa: F401, PLC0415 - see above

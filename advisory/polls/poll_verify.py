@@ -210,9 +210,21 @@ def check_draw(proof: dict[str, Any]) -> None:
 # --- the answers
 
 
+def asked(proof: dict[str, Any]) -> set[str]:
+    """The sample; whoever was de-registered before the question came is replaced from the same stratum."""
+    sample, stratum_of = set(proof["sample"]), dict(proof["frame"])
+    replaced = proof.get("replaced", {"gone": [], "by": []})
+    gone, by = replaced["gone"], replaced["by"]
+    strata = [sorted(str(stratum_of.get(agent)) for agent in agents) for agents in (gone, by)]
+    is_known = set(gone) <= sample and set(by) <= set(stratum_of) - sample and len(set(by)) == len(by)
+    if not is_known or strata[0] != strata[1]:
+        fail("sample_mismatch", "the reserve does not stand in for agents of the sample that were gone")
+    return sample - set(gone) | set(by)
+
+
 def check_answers(proof: dict[str, Any]) -> dict[str, int]:
     seen: set[str] = set()
-    sample = set(proof["sample"])
+    sample = asked(proof)
     counts = dict.fromkeys(proof["options"], 0)
     manual = 0
     hashes = []

@@ -107,6 +107,7 @@ def navigation(
     advice = [
         (page.path, str(page.title), ADVICE_KEYS.get(page.path, ""))
         for page in registry.pages()
+        if page.is_listed
         if not page.permission or own & set(page.permission.split())
     ]
     groups = [
@@ -167,7 +168,8 @@ def frame_of(*, request: HttpRequest, viewer: Viewer) -> Frame:
     # The address of an error page may name a log that the reader has not.
     log = chosen_log(logs, wanted, viewer.log) or chosen_log(logs, "", viewer.log)
     home = reverse("admin:index")
-    follows = request.path in {home + place for place in FOLLOWING}
+    contributed = (page.path for page in registry.pages() if page.is_listed)
+    follows = request.path in {home + place for place in (*FOLLOWING, *contributed)}
     kept = [(name, request.GET[name]) for name in KEPT if name in request.GET] if follows else []
     return Frame(log, logs, stop_of(log) if log else None, request.path if follows else home, kept)
 

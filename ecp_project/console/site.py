@@ -127,7 +127,13 @@ class ConsoleSite(AdminSite):
             path("integrity/verify/", sent(integrity.verify_everything), name="integrity_verify"),
         ]
         # Before the admin's own: an app's page may stand where the list of its models would.
-        apps = [path("<contributed:contributed>", read(contributed.page), name="contributed")]
+        apps = [
+            path(
+                "<contributed:contributed>",
+                self.admin_view(takes("GET", "POST")(contributed.page)),
+                name="contributed",
+            )
+        ]
         return [*own, *apps, *super().get_urls()]
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:

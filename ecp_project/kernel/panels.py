@@ -15,8 +15,9 @@ console draws. What `load` answers in each slot; None always means that there is
 | `LIST_FACET` | nothing | `key` of a term, `title`, `values` that can be chosen |
 | `QUERY_KEY` | `values` of a term | `uids`: ids of the decisions that the term finds |
 
-The key of a `QUERY_KEY` ends in the key of the term: "polls.poll" is written `poll:` in a query. A `REVIEW`
-without a template of its own names "console/_review.html"; facets and query keys have no template.
+The key of a `QUERY_KEY` ends in the key of the term: "polls.poll" is written `poll:` in a query. One that
+ends in `has_` and a word adds this word to those of `has:`, as "polls.has_poll" does. A `REVIEW` without a
+template of its own names "console/_review.html"; facets and query keys have no template.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
+    from uuid import UUID
+
+HAS = "has_"
 
 
 class Slot(Enum):
@@ -95,10 +99,25 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A form as a person sent it, and how the log names that person."""
+
+    form: Mapping[str, str]
+    pseudonym: UUID
+
+    @property
+    def actor(self) -> str:
+        return f"staff:{self.pseudonym}"
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A page of its own at `/console/<path>`, with the members of a panel; `title` may be a lazy text.
 
-    `parameters` names what its address may hold beside `log`, `since` and `until`.
+    `parameters` names what its address may hold beside `log`, `since` and `until`. With `act` the page takes
+    a form from the roles in `writers`: the answer is the address to go on to, or what the template shows
+    instead, with the `problem` for which the form was not taken. Pages that are `is_listed` stand in the
+    navigation; one without `has_frame` is a whole document, as a sheet for printing is.
     """
 
     path: str  # "firewall/"
@@ -109,6 +128,10 @@ class Page:
     template: str
     load: Callable[[PanelContext], Mapping[str, object] | None]
     parameters: Sequence[str] = ()
+    act: Callable[[PanelContext, Sent], str | Mapping[str, object]] | None = None
+    writers: str = ""
+    is_listed: bool = True
+    has_frame: bool = True
 
 
 class DuplicateKey(ValueError):
@@ -140,7 +163,13 @@ class Registry:
 
     def query_keys(self) -> dict[str, Panel]:
         """Panels behind the keys of a query that apps understand."""
-        return {panel.key.rpartition(".")[2]: panel for panel in self.panels(Slot.QUERY_KEY)}
+        found = {panel.key.rpartition(".")[2]: panel for panel in self.panels(Slot.QUERY_KEY)}
+        return {key: panel for key, panel in found.items() if not key.startswith(HAS)}
+
+    def has_values(self) -> dict[str, Panel]:
+        """Panels behind the words that apps add to those of `has:`."""
+        found = {panel.key.rpartition(".")[2]: panel for panel in self.panels(Slot.QUERY_KEY)}
+        return {key.removeprefix(HAS): panel for key, panel in found.items() if key.startswith(HAS)}
 
     def page_at(self, path: str) -> Page | None:
         return next((page for page in self._pages.values() if page.path == path), None)

@@ -199,7 +199,7 @@ def _condition(term: Term, log: Log) -> Q | Exists | None:
             condition = Q(search__bypassed=term.values[0] == "true")
         case "has" if term.values[0] == SEALED:
             condition = Q(search__body__has_key="sealed")
-        case "has":
+        case "has" if term.values[0] in grammar.HAS:
             condition = _said(term.values[0], log)
         case "seq" if term.negated:
             low, end = grammar.positions(term.values[0])
@@ -209,7 +209,8 @@ def _condition(term: Term, log: Log) -> Q | Exists | None:
 
 def _contributed(term: Term, viewer: Viewer, log: Log, now: datetime) -> Q | None:
     """What an app's own key finds: the decisions that it names. A key that fails spoils its query alone."""
-    panel = registry.query_keys().get(term.key)
+    apps = registry.has_values() if term.key == "has" else registry.query_keys()
+    panel = apps.get(term.values[0] if term.key == "has" else term.key)
     if panel is None:
         return None
     scope = OrgScope(log.organisation_id, viewer.agents.get(log.organisation_id))

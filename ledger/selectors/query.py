@@ -32,7 +32,7 @@ KEYS = (*LIST_KEYS, "bypassed", "seq", "since", "until", "has")
 FRICTION = ("low", "medium", "high")
 BYPASSED = ("true", "false")
 # Keys of installed apps join these: `known_keys`.
-HAS = ("note", "correction", "outcome", "sealed")  # `poll` and `contest` come with their apps
+HAS = ("note", "correction", "outcome", "sealed")  # `poll` and `contest` come with their apps: `has_values`
 
 _TERM_START = re.compile(r"\S")
 _WORD_END = re.compile(r"\s|\Z")
@@ -114,6 +114,11 @@ def known_keys() -> tuple[str, ...]:
     return (*KEYS, *registry.query_keys())
 
 
+def has_values() -> tuple[str, ...]:
+    """What `has:` takes: the ledger's own, and those that installed apps answer for."""
+    return (*HAS, *registry.has_values())
+
+
 def _takes_several(key: str) -> bool:
     return key in LIST_KEYS or key in registry.query_keys()
 
@@ -182,7 +187,7 @@ def _fault(key: str, values: tuple[str, ...]) -> str:
     """What is wrong with the values of a key; empty when nothing is."""
     if any("\0" in value for value in values):
         return "A zero byte is no text."
-    choices = {"friction": FRICTION, "bypassed": BYPASSED, "has": HAS}.get(key)
+    choices = {"friction": FRICTION, "bypassed": BYPASSED, "has": has_values()}.get(key)
     if choices is not None and not set(values) <= set(choices):
         return f"{key} is one of: {', '.join(choices)}."
     if key == "seq" and _positions(values[0]) is None:

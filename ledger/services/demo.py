@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
@@ -140,6 +140,19 @@ class Demo:
     decisions: int
 
 
+class Part(Protocol):
+    """What an installed app adds to the sample data of the first organisation, once its decisions are there."""
+
+    def __call__(self, *, log: Log, clock: Callable[[], datetime]) -> None: ...
+
+
+_parts: list[Part] = []
+
+
+def part_add(part: Part) -> None:
+    _parts.append(part)
+
+
 def is_empty() -> bool:
     return not Log.objects.exists()
 
@@ -176,6 +189,9 @@ def demo_load(*, now: datetime, clock: Callable[[], datetime], progress: Callabl
         )
         assert not tally.rejects, tally.rejects[0]
         done += tally.done
+    for part in _parts:
+        part(log=logs[home.slug], clock=clock)
+    for log in logs.values():
         while projections.project_search(log_id=log.pk):  # searchable and countable at first sight
             pass
     return Demo(STAFF, password, key.text, home.slug, agent.slug, done)

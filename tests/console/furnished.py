@@ -68,6 +68,10 @@ def furnish(people: People, checkpointer: Checkpointer) -> Furnished:
     )
     verification_request(log=log, requested_by=actor, now=now)
     verification_step(now=utc_now())
+    if apps.is_installed("advisory.polls"):
+        from tests.factories.polls import furnish_polls  # noqa: PLC0415 - its models need the app
+
+        furnish_polls(people, entries[0].uid)
     checkpointer.turn()
     _hand_over(user, log, entries)
     if apps.is_installed("advisory.friction"):

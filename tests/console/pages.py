@@ -104,6 +104,31 @@ PAGES: dict[str, tuple[str, ...]] = {
     "public-log": ("/public/{log}/", "/public/{log}/?q={seq}"),
 }
 
+# Pages that apps contribute stand at one route; each of their paths needs an address here as well.
+APP_PAGES: dict[str, tuple[str, ...]] = {
+    "polls/": ("/console/polls/?log={log}",),
+    "polls/poll/": (
+        "/console/polls/poll/?log={log}&poll={poll_closed}",
+        "/console/polls/poll/?log={log}&poll={poll_open}&done=open",
+        "/console/polls/poll/?log={log}&poll={poll_draft}",
+    ),
+    "polls/sheet/": ("/console/polls/sheet/?log={log}&poll={poll_closed}",),
+    "polls/new/": ("/console/polls/new/?log={log}",),
+    "polls/step/": (
+        "/console/polls/step/?log={log}&poll={poll_draft}&step=commit",
+        "/console/polls/step/?log={log}&poll={poll_open}&step=close",
+    ),
+    "polls/by-hand/": ("/console/polls/by-hand/?log={log}&poll={poll_open}",),
+    "polls/schedules/": ("/console/polls/schedules/?log={log}",),
+}
+if not apps.is_installed("advisory.polls"):
+    APP_PAGES = {path: forms for path, forms in APP_PAGES.items() if not path.startswith("polls/")}
+# The person to whom everything else is open is an admin, and these are for operators.
+OPERATORS_ALONE = ("polls/by-hand/", "polls/schedules/")
+PAGES["admin:contributed"] = tuple(
+    form for path, forms in APP_PAGES.items() if path not in OPERATORS_ALONE for form in forms
+)
+
 # Parts of addresses that answer with something else than 200, on purpose.
 WRONG = {"bypassed:true,x": 400, "old=x": 400, "999999999": 404}
 
@@ -128,7 +153,6 @@ NOT_PAGES: dict[str, str] = {
     "admin:erasure_decide": POST_ONLY,
     "admin:reveal_list": FILE,
     "admin:panel": FRAGMENT,
-    "admin:contributed": "pages of apps; those of the stub app are looked at in test_contributed.py",
     "admin:stream": "a feed of the stream process",
     "admin:stream_poll": "figures for live.js",
     "admin:autocomplete": FILE,
@@ -235,6 +259,7 @@ def places(*, log: Log, user: User) -> dict[str, object]:
         "export": Export.objects.filter(owner=user).first(),
         "pack": EvidencePack.objects.filter(owner=user).first(),
         **(friction_places(log) if HAS_FRICTION else {}),
+        **_polls(log),
         "user": user,
         "group": user.groups.model.objects.order_by("id").first(),
     }
@@ -263,6 +288,16 @@ def friction_places(log: Log) -> dict[str, Any]:
         "duty": newest("FrictionDuty"),
         "target": newest("NotificationTarget"),
     }
+
+
+def _polls(log: Log) -> dict[str, Any]:
+    if not apps.is_installed("advisory.polls"):
+        return {}
+    from advisory.polls.models import Poll  # noqa: PLC0415 - its models need the app
+
+    polls = Poll.objects.filter(organisation=log.organisation).order_by("id")
+    states = ("closed", "open", "draft")
+    return {f"poll_{state}": polls.filter(state=state).first() for state in states}
 
 
 def addresses(found: dict[str, object], *names: str) -> list[str]:

@@ -35,6 +35,10 @@ PICTURES: dict[str, str] = {
     "views": "/console/views/",
     "help": "/console/help/",
     "public": "/public/{log}/?q={seq}",
+    "polls": "/console/polls/?log={log}",
+    "poll-open": "/console/polls/poll/?log={log}&poll={poll_open}",
+    "poll-closed": "/console/polls/poll/?log={log}&poll={poll_closed}",
+    "poll-schedules": "/console/polls/schedules/?log={log}",
 }
 LOOKS = {
     "light": ("light", 1280, 900),

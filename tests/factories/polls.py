@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from advisory.polls.core import answers
-from advisory.polls.models import Poll, PollInvitation
+from advisory.polls.models import Poll, PollInvitation, PollSchedule
 from advisory.polls.services import lifecycle
 from advisory.polls.services.answers import answer_receive
 from ecp_project.kernel.clock import utc_now
@@ -160,3 +160,51 @@ def signed_answer(invitation: PollInvitation, choice: str = "support", **changes
         "payload": payload,
         "signature": answers.sign_answer(seed, payload).hex(),
     } | dict(envelope)
+
+
+XSS = "<script>window.__xss=1</script><img src=x onerror=window.__xss=2>"
+
+
+@dataclass(frozen=True, slots=True)
+class Furnishing:
+    """Polls for pages to show: one closed, one open, one drafted; and a schedule."""
+
+    closed: Poll
+    open: Poll
+    draft: Poll
+    schedule: PollSchedule
+
+
+def furnish_polls(people: People, decision_id: Any) -> Furnishing:
+    """At the clock as it stands: each commitment is followed by what the draw before it waits for."""
+    from advisory.polls.services.schedules import schedule_create  # noqa: PLC0415 - only pages need it
+
+    asked_agents(people, 6)
+    asked_agents(people, 2, prefix="mute", keys=False)
+    about = {"decision_id": str(decision_id), "strata_by": ["role"]}
+    bodies = (
+        {"question": f"Is this right? {XSS}"} | about,
+        {"question": "Shall we go on like this?", "n": 8} | about,
+        {"question": "Who is asked too often?"},
+    )
+    closed, open_, spare = (Story(people, body) for body in bodies)
+    for story in (closed, open_, spare):
+        story.commit()
+    now = utc_now()
+    lifecycle.poll_cancel(poll_id=spare.id, actor="system:test", now=now, reason=f"Asked by mistake. {XSS}")
+    for story in (closed, open_):
+        lifecycle.poll_draw(poll_id=story.id, actor="system:test", now=now)
+        story.poll = lifecycle.poll_open(poll_id=story.id, now=now)
+    for number, invitation in enumerate(closed.invitations()):
+        if invitation.transport == "pull":
+            closed.say(invitation, ("support", "oppose")[number % 2], rationale=XSS)
+    done = lifecycle.poll_close(
+        poll_id=closed.id, actor="system:test", now=utc_now(), reason="Enough has been said."
+    )
+    schedule = schedule_create(
+        organisation=people.acme,
+        document={"title": XSS, "cron": "30 2 * * 1", "timezone": "Europe/Vienna", "template": BODY},
+        created_by="system:test",
+        now=now,
+    )
+    return Furnishing(done, open_.poll, Story(people).poll, schedule)

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +19,7 @@ from advisory.polls import poll_verify, selectors
 from advisory.polls.models import Poll, PollInvitation, PollResponse
 from ecp_project import redis
 from ecp_project.api import delivery
+from ecp_project.embedded import valkey_program
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.signing import b64url
 from ledger.keys import verifiers
@@ -27,7 +30,6 @@ from tests.installation import PROJECT, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from ledger.checkpointer import Checkpointer
     from tests.advisory.polls.agents import Town
@@ -39,6 +41,31 @@ CELERY = (sys.executable, "-m", "celery", "-A", "ecp_project")
 WORKER = (*CELERY, "worker", "-Q", "polls,default", "-c", "2", "--prefetch-multiplier", "1",
           "--without-gossip", "--without-mingle", "--loglevel", "WARNING")  # fmt: skip
 DONE_WITHIN = timedelta(seconds=30)
+
+
+class Broker:
+    """A Valkey of this test's own, so that it can be gone for a while."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.url = f"redis+socket://{folder / 'broker.sock'}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command: list[str | Path] = [
+            valkey_program(), "--port", "0", "--unixsocket", self._folder / "broker.sock", "--save", "",
+            "--dir", self._folder, "--logfile", self._folder / "broker.log",
+        ]  # fmt: skip
+        self._process = subprocess.Popen(command)  # noqa: S603 - the program that comes with ECP
+        until((self._folder / "broker.sock").exists, 10)
+
+    def kill(self) -> None:
+        """Everything that it held is lost: nothing was saved."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+            (self._folder / "broker.sock").unlink(missing_ok=True)
 
 
 class Machinery:
@@ -81,10 +108,26 @@ def town(settings: Any, tmp_path: Path) -> Iterator[Town]:
 
 
 @pytest.fixture
+def broker() -> Iterator[Broker]:
+    # A socket's path has little room, and that of a test is long.
+    with tempfile.TemporaryDirectory(prefix="ecp-") as folder:
+        found = Broker(Path(folder))
+        found.start()
+        yield found
+        found.kill()
+
+
+@pytest.fixture
 def machinery(
-    server_environment: dict[str, str], settings: Any, town: Town, tmp_path: Path
+    request: pytest.FixtureRequest,
+    server_environment: dict[str, str],
+    settings: Any,
+    town: Town,
+    tmp_path: Path,
 ) -> Iterator[Machinery]:
+    """On the broker of the test, where it has one of its own."""
     del town
+    own = request.getfixturevalue("broker") if "broker" in request.fixturenames else None
     found = Machinery(
         server_environment
         | {
@@ -93,7 +136,8 @@ def machinery(
             "ECP_KEK": b64url(settings.ECP_KEK),
             "ECP_DELIVERY_KEY_FILE": str(settings.ECP_DELIVERY_KEY_FILE),
             "ECP_METRICS_PORT": "0",
-        },
+        }
+        | ({"REDIS_URL": own.url} if own else {}),
         tmp_path,
     )
     yield found
@@ -154,3 +198,50 @@ def test_f5_f6_killed_worker_and_emptied_redis(  # noqa: PLR0917 - fixtures
     assert all(number <= 2 + 2 * slug.startswith(("accept", "forge")) for slug, number in calls.items())
     vkey = verifiers(settings.ECP_LOG_PUBLIC_KEYS, people.log.origin)[0].vkey
     assert poll_verify.verify(selectors.proof_of(poll), vkey)["result"] == "ok"
+
+
+GONE_S = 20
+
+
+def test_f6_stopped_broker(  # noqa: PLR0917 - fixtures
+    people: People,
+    checkpointer: Checkpointer,
+    town: Town,
+    broker: Broker,
+    machinery: Machinery,
+    tell: Callable[..., None],
+) -> None:
+    """A broker that is gone for twenty seconds in mid-poll costs time and nothing else."""
+    del checkpointer
+    crowd = {"answer": 60, "accept": 5, "flaky": 15}
+    for behaviour, count in crowd.items():
+        agents = asked_agents(people, count, prefix=behaviour)
+        for agent in agents:
+            agent.endpoint = town.address(behaviour, agent.slug)
+        Agent.objects.bulk_update(agents, ["endpoint"])
+    story = Story(people, {"n": 80, "deadline_minutes": 2}, now=utc_now() - timedelta(seconds=47)).opened()
+    machinery.start_all()
+    until(lambda: len(town.calls) > 10, 60)
+    broker.kill()
+    called_before = len(town.calls)
+    time.sleep(GONE_S)
+    broker.start()
+
+    assert story.poll.deadline is not None
+    until(lambda: Poll.objects.get(pk=story.id).state == "closed", 150)
+    poll = Poll.objects.get(pk=story.id)
+    assert poll.closed_at is not None
+    result = selectors.results_of(poll)
+    late_s = (poll.closed_at - story.poll.deadline).total_seconds()
+    tell(
+        called_before=called_before,
+        calls=len(town.calls),
+        silence=result["silence"],
+        closed_after_deadline_s=late_s,
+    )
+    assert called_before < len(town.calls)
+    assert late_s < DONE_WITHIN.total_seconds()
+    assert result["answered"] == crowd["answer"] + crowd["flaky"]
+    assert result["silence"]["silent"] == crowd["accept"]
+    assert PollResponse.objects.count() == Entry.objects.filter(kind="ecp.poll.response/1").count() == 75
+    assert Entry.objects.filter(kind="ecp.poll.closed/1").count() == 1

@@ -23,6 +23,7 @@ from tests.perf import (
     friction_load,
     friction_speed,
     machine,
+    poll_crowd,
     python_client,
     records,
     report,
@@ -58,9 +59,10 @@ class Plan:
     recorded: int = 10_000
     exported: int = 1_000_000
     replayed: int = 100_000
+    asked: int = poll_crowd.AGENTS
 
 
-QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000, 1, 1_000, 110_000, 10_000)
+QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000, 1, 1_000, 110_000, 10_000, 50)
 
 
 def say(text: str) -> None:
@@ -274,6 +276,9 @@ def measured(plan: Plan) -> dict[str, Any]:
         growth = [cost_at(rig, plan, small)]
         say(f"Single POST, {CLIENTS} clients, {plan.rounds} rounds")
         figures["single"] = singles(rig, plan)
+        say(f"A poll of {plan.asked:,} agents")
+        figures["polls"] = poll_crowd.measured(rig, plan.asked)
+        say("  all reached after {answered_s:.0f} s, counted in {closed_s:.1f} s".format(**figures["polls"]))
         growth.append(cost_at(rig, plan, middle))
         say(f"Batches of {LINES}, {BATCH_CLIENTS} clients, {plan.sustained_s:.0f} s")
         figures["sustained"] = sustained(rig, plan)

@@ -57,6 +57,16 @@ def bars(figures: dict[str, Any]) -> list[Bar]:
         ]  # fmt: skip
     if "advice" in figures:
         found += _advice(figures["advice"])
+    if "polls" in figures:  # as above
+        asked = figures["polls"]
+        found += [
+            Bar(f"A poll of {asked['agents']:,} agents: answered, each called once", f"{asked['agents']:,}",
+                f"{asked['answered']:,} in {asked['calls']:,} calls",
+                asked["answered"] == asked["agents"] == asked["calls"]),
+            Bar("The same, from opening to the last answer", "<= 180 s", f"{asked['answered_s']:.0f} s",
+                asked["answered_s"] <= 180),
+            Bar("The same, its draw", "< 1 s", f"{asked['drawn_s']:.2f} s", asked["drawn_s"] < 1),
+        ]  # fmt: skip
     flat = [_flat(figures["growth"], name) for name in figures["growth"][0]["costs"]]
     return found + flat + _console(figures["console"]) + _export(figures["export"])
 

@@ -129,6 +129,12 @@ class Rig:
     def agent_id(self, slug: str) -> int:
         return self._number("SELECT id FROM ledger_agent WHERE slug = %s", (slug,))
 
+    def waiting_invitations(self) -> int:
+        """Agents that a poll has not reached yet."""
+        return self._number(
+            "SELECT count(*) FROM polls_pollinvitation WHERE state IN ('pending', 'delivered')"
+        )
+
     def children_of(self, name: str) -> list[int]:
         """Processes that a child of the rig has started: those that do a worker's work."""
         parent = self._pids[name]

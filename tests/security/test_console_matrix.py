@@ -17,7 +17,7 @@ from ecp_project.api.permissions import ROLES
 from ecp_project.console.models import RevealSession
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.ids import new_uuid7
-from ecp_project.kernel.panels import Page, Slot
+from ecp_project.kernel.panels import Page, Slot, registry
 from ledger.models import Entry, Membership
 from tests.console.desk import revealing
 from tests.console.furnished import furnish
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 METHODS = ("GET", "POST")
 OPEN = {"public", "public-log", "public-entry", "public-proof"}  # rows of their own, without a session
 SIGNING_IN = {"admin:login", "admin:logout"}
+ABOUT = {
+    "polls/poll/": "?poll={poll_open}",
+    "polls/sheet/": "?poll={poll_open}",
+    "polls/step/": "?poll={poll_open}&step=close",
+    "polls/by-hand/": "?poll={poll_open}",
+}
 FOR_SCRIPTS = {"admin:stream", "admin:stream_poll"}
 # What a cell lets an answer be. A form that lacks something is shown again or named as a problem, and so is a
 # preview of nothing; a part may have nothing to show, and a web process has no feed.
@@ -60,6 +66,8 @@ def rows() -> dict[tuple[str, str], dict[str, Any]]:
 
 def address(name: str, at: Mapping[str, Any]) -> str:
     """An address of the route, about an object of these places where it is about one."""
+    if name.endswith("/"):
+        return f"/console/{name}{ABOUT.get(name, '').format(**at)}"
     route = name.removeprefix("admin:")
     special: dict[str, list[Any]] = {
         "record": [at["uid"]],
@@ -94,7 +102,9 @@ def address(name: str, at: Mapping[str, Any]) -> str:
 
 @pytest.mark.unit
 def test_every_address_and_method_has_a_row_and_every_row_an_address() -> None:
-    wanted = {(name, method) for name in named_routes() - OPEN - SIGNING_IN for method in METHODS}
+    pages = {page.path for page in registry.pages()}
+    names = named_routes() - OPEN - SIGNING_IN | pages
+    wanted = {(name, method) for name in names for method in METHODS}
     assert set(rows()) == wanted
 
 

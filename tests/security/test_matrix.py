@@ -51,6 +51,8 @@ if not apps.is_installed("advisory.friction"):
 PAGE_ROWS = [row for row in _ALL if "page" in row]  # tests/security/test_console_matrix.py
 if not apps.is_installed("advisory.friction"):
     PAGE_ROWS = [row for row in PAGE_ROWS if not row["page"].startswith("admin:friction_")]
+if not apps.is_installed("advisory.polls"):
+    PAGE_ROWS = [row for row in PAGE_ROWS if not row["page"].startswith("polls/")]
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 COLUMNS = {"anonymous", *ROLES, "agent"}
 CELLS = {"R", "W", "own", "-", 404}

@@ -28,6 +28,12 @@ def new_keys(poll: Poll, *, secret: bytes) -> None:
     _, poll.wrapped_key = sealing.wrap(os.urandom(KEY_BYTES), _label("answers", poll.id))
 
 
+def labels_of(poll: Poll) -> dict[str, bytes]:
+    """Columns of the poll that hold a wrapped key now, with what each is bound to."""
+    labels = {"wrapped_secret": _label("secret", poll.id), "wrapped_key": _label("answers", poll.id)}
+    return {column: label for column, label in labels.items() if getattr(poll, column) is not None}
+
+
 def secret_of(poll: Poll) -> bytes:
     return sealing.unwrap(poll.kek_id, bytes(poll.wrapped_secret or b""), _label("secret", poll.id))
 

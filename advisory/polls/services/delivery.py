@@ -25,6 +25,7 @@ from advisory.polls.services.answers import (
     read_answer,
 )
 from advisory.polls.services.lifecycle import GRACE, POLLS, poll_close, poll_commit, poll_draw, poll_open
+from advisory.polls.services.reserve import reserve_use
 from ecp_project.api import calls
 from ecp_project.kernel.errors import BadRequest, EcpError, Unavailable
 from ledger.models import AgentStatus
@@ -55,6 +56,7 @@ DUE_LIMIT = 50
 def sweep(*, now: datetime) -> list[UUID]:
     """Lease what is due and give the ids; a second sweeper at the same moment gets others."""
     started = time.perf_counter()
+    reserve_use(now=now)
     with transaction.atomic():
         due = (
             PollInvitation.objects.select_for_update(of=("self",), skip_locked=True)
@@ -132,6 +134,8 @@ def _claim(invitation_id: UUID, now: datetime) -> Claim | None:
         # Whoever claims moves the next attempt behind its lease: the same message again is too early.
         if not is_leased or invitation.next_attempt_at is None or invitation.next_attempt_at > now:
             return None
+        if invitation.agent.status == AgentStatus.RETIRED and invitation.delivered_at is None:
+            return None  # the next sweep looks into the reserve
         if invitation.attempts >= MAX_ATTEMPTS or invitation.agent.status != AgentStatus.ACTIVE:
             error = invitation.last_error if invitation.attempts >= MAX_ATTEMPTS else "agent_inactive"
             _give_up(invitation, error or "worker_lost")

@@ -43,6 +43,8 @@ from ledger.services.ledger import TransparencyLedger
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from django.db.models import QuerySet
+
     from ledger.models import Organisation
 
 OPENS_AFTER = timedelta(seconds=45)  # a quiet log gives its public input after 30 seconds
@@ -292,28 +294,46 @@ def _public_entry(poll: Poll, ledger: TransparencyLedger, now: datetime) -> byte
 
 
 def _invite(poll: Poll, drawn: sampling.Draw, now: datetime) -> None:
-    transports = {agent_id: transport for agent_id, _, transport in poll.frame.rows}
     agents = {
         agent.slug: agent
         for agent in Agent.objects.filter(organisation_id=poll.organisation_id, slug__in=drawn.sample)
     }
+    transports = transports_of(poll)
     invitations = [
-        PollInvitation(
-            id=new_row_id(now),
-            poll=poll,
-            agent=agents[place.agent_id],
-            stratum=stratum.name,
-            base_model=str(agents[place.agent_id].labels.get("base_model", ""))[:200],
-            ticket=place.ticket,
-            option_order=sampling.option_order(
-                seed=drawn.seed, agent_id=place.agent_id, options=poll.options
-            ),
-            transport=transports[place.agent_id],
-        )
+        invitation_made(poll, agents[place.agent_id], (stratum.name, place), transports, now)
         for stratum in drawn.strata
         for place in stratum.selected
     ]
     PollInvitation.objects.bulk_create(invitations, batch_size=BATCH)
+
+
+def transports_of(poll: Poll) -> dict[str, str]:
+    """How each agent of the frame is asked, as it was at the commitment."""
+    return {agent_id: transport for agent_id, _, transport in poll.frame.rows}
+
+
+def invitation_made(
+    poll: Poll,
+    agent: Agent,
+    place: tuple[str, sampling.Place],
+    transports: Mapping[str, str],
+    now: datetime,
+) -> PollInvitation:
+    """An invitation that is not stored yet."""
+    assert poll.seed is not None, poll.id
+    stratum, drawn = place
+    return PollInvitation(
+        id=new_row_id(now),
+        poll=poll,
+        agent=agent,
+        stratum=stratum,
+        base_model=str(agent.labels.get("base_model", ""))[:200],
+        ticket=drawn.ticket,
+        option_order=sampling.option_order(
+            seed=bytes(poll.seed), agent_id=drawn.agent_id, options=poll.options
+        ),
+        transport=transports[drawn.agent_id],
+    )
 
 
 # --- open
@@ -329,12 +349,14 @@ def poll_open(*, poll_id: UUID, now: datetime) -> Poll:
             raise _refuse(poll, "open")
         poll.state, poll.opened_at = State.OPEN, now
         poll.save(update_fields=["state", "opened_at"])
-        poll.invitations.filter(transport=Transport.WEBHOOK).update(next_attempt_at=now)
-        # The person who asks by hand has the question before him as soon as the poll is open.
-        poll.invitations.filter(transport=Transport.MANUAL).update(
-            state=InvitationState.DELIVERED, delivered_at=now
-        )
+        invitations_due(poll.invitations.all(), now)
     return poll
+
+
+def invitations_due(invitations: QuerySet[PollInvitation], now: datetime) -> None:
+    """Let endpoints be called; whoever asks by hand has the question before him at once."""
+    invitations.filter(transport=Transport.WEBHOOK).update(next_attempt_at=now)
+    invitations.filter(transport=Transport.MANUAL).update(state=InvitationState.DELIVERED, delivered_at=now)
 
 
 # --- close and cancel

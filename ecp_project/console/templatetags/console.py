@@ -174,5 +174,5 @@ def panels(context: Context, slot: str, about: PanelContext | None) -> SafeStrin
         return SafeString("")
     viewer = request_viewer(context["request"])
     role = viewer.roles.get(about.scope.organisation_id, "")
-    boxes = drawn(context["request"], Slot(slot), about, {role})
+    boxes = drawn(context["request"], Slot(slot), replace(about, role=role), {role})
     return format_html_join("", "{}", ((box,) for box in boxes))

@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import register_converter, reverse
 from django.utils.translation import gettext as _
 
+from ecp_project.api.methods import READING, not_allowed
 from ecp_project.api.problems import refusal
 from ecp_project.console.views.desk import desk_of
 from ecp_project.console.views.panels import FETCHED, draw, may_see
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import EcpError, NotFound, PermissionDenied
-from ecp_project.kernel.panels import Page, registry
+from ecp_project.kernel.panels import Page, Sent, registry
 from ledger.changelist import request_viewer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.http import HttpRequest
 
     from ecp_project.console.views.desk import Desk
@@ -44,13 +48,37 @@ register_converter(PageConverter, "contributed")
 
 
 def page(request: HttpRequest, contributed: Page) -> HttpResponse:
+    if contributed.act is None and request.method not in READING:
+        return not_allowed(request, "GET")
+    status = 200
     try:
         desk = _desk(request, contributed, *contributed.parameters)
-        body = draw(request, contributed, desk.about, passing=(EcpError,))
-    except EcpError as problem:
-        return refusal(request, problem)
+        if request.method == "POST":
+            found = _acted(request, contributed, desk)
+            if isinstance(found, str):
+                return HttpResponseRedirect(found)
+            problem = found.get("problem")
+            status = problem.status if isinstance(problem, EcpError) else 200
+            body = render_to_string(contributed.template, dict(found), request)
+        else:
+            body = draw(request, contributed, desk.about, passing=(EcpError,))
+    except EcpError as refused:
+        return refusal(request, refused)
+    if not contributed.has_frame:
+        return HttpResponse(body, status=status)
     context = admin.site.each_context(request) | {"title": contributed.title, "body": body, "desk": desk}
-    return TemplateResponse(request, "console/contributed.html", context)
+    return TemplateResponse(request, "console/contributed.html", context, status=status)
+
+
+def _acted(request: HttpRequest, contributed: Page, desk: Desk) -> str | Mapping[str, object]:
+    """Hand the form over; what the app refuses in the form itself comes back with it."""
+    assert contributed.act is not None, contributed.key
+    if desk.role not in contributed.writers.split():
+        raise PermissionDenied("role_missing", _("This form is for other roles."))
+    form = {name: value for name, value in request.POST.items() if isinstance(value, str)}
+    form.pop("csrfmiddlewaretoken", None)
+    pseudonym = request_viewer(request).pseudonyms[desk.scope.organisation_id]
+    return contributed.act(desk.about, Sent(form, pseudonym))
 
 
 def panel(request: HttpRequest, key: str) -> HttpResponse:
@@ -71,6 +99,6 @@ def _desk(request: HttpRequest, contributed: Page | Panel, *parameters: str) -> 
     desk = desk_of(request, viewer, utc_now(), parameters)
     if desk is None:
         raise NotFound("not_found", _("Your organisation has no log yet."))
-    if not may_see(contributed, {viewer.roles[desk.scope.organisation_id]}):
+    if not may_see(contributed, {desk.role}):
         raise PermissionDenied("role_missing", _("This part is for other roles."))
     return desk

@@ -61,6 +61,7 @@ class Desk:
     actor: str
     parameters: Mapping[str, str]  # of the range, as they were given
     own: Mapping[str, str]  # those of this page alone
+    role: str  # of the viewer in the organisation of the log
 
     @property
     def log(self) -> Log:

@@ -11,6 +11,7 @@ from ecp_client.calls import Outcome, Receipt
 from ecp_client.decisions import Deciding
 from ecp_client.errors import EcpClientError, InvalidInput, NotInTime, NotQueued, Refused, Unavailable
 from ecp_client.ledger import Ledger, SyncHandle
+from ecp_client.polls import Invitation, PollReceipt
 from ecp_client.recorder import Handle, Stats
 from ecp_client.records import RecordFields
 from ecp_client.sender import Rejection
@@ -27,11 +28,13 @@ __all__ = [
     "EcpClientError",
     "Handle",
     "InvalidInput",
+    "Invitation",
     "Ledger",
     "LogIdentity",
     "NotInTime",
     "NotQueued",
     "Outcome",
+    "PollReceipt",
     "Receipt",
     "RecordFields",
     "Refused",

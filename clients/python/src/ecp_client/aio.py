@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from ecp_client import advice as asking
-from ecp_client import direct
+from ecp_client import direct, polls
 from ecp_client.calls import Outcome, Receipt, public, receipt
 from ecp_client.recorder import Handle, Recorder
 from ecp_client.transport import AsyncHttp
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Literal, Unpack
 
     from ecp_client.advice import Advice, Bypass, ReasonCode, StepResult
+    from ecp_client.polls import Invitation, PollReceipt
     from ecp_client.records import RecordFields
 
 _LOOK_S = 0.02
@@ -129,6 +130,35 @@ class AsyncLedger(Recorder[AsyncHandle]):
             if (await said if inspect.isawaitable(said) else said) is True:
                 break
         return advice
+
+    # --- polls
+
+    async def poll_inbox(self, *, wait: float = 0) -> list[Invitation]:
+        """Questions that wait for this agent's answer; an empty inbox is watched for `wait` seconds."""
+        return await self.http.hold(polls.inbox(wait, self.timeout_s))
+
+    async def poll_answer(
+        self,
+        invitation: Invitation,
+        choice: str,
+        *,
+        confidence_pct: int,
+        rationale: str = "",
+        model_id: str | None = None,
+        model_version: str | None = None,
+    ) -> PollReceipt:
+        """Answer a question, signed with this agent's key. Nobody reads it before the poll closes."""
+        members = {
+            "confidence_pct": confidence_pct,
+            "rationale": rationale,
+            "model_id": model_id,
+            "model_version": model_version,
+        }
+        return await self.http.hold(polls.answer(self, invitation, choice, members))
+
+    async def poll_decline(self, invitation: Invitation) -> None:
+        """Refuse to answer: told apart from silence, and not asked again."""
+        await self.http.hold(polls.decline(invitation, self.timeout_s))
 
     @property
     def http(self) -> AsyncHttp:

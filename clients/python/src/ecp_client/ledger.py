@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from ecp_client import advice as asking
-from ecp_client import direct
+from ecp_client import direct, polls
 from ecp_client.calls import Outcome, Receipt, public, receipt
 from ecp_client.recorder import Handle, Recorder
 from ecp_client.transport import Http
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Literal, Unpack
 
     from ecp_client.advice import Advice, Bypass, ReasonCode, StepResult
+    from ecp_client.polls import Invitation, PollReceipt
     from ecp_client.records import RecordFields
 
 
@@ -109,6 +110,35 @@ class Ledger(Recorder[SyncHandle]):
     ) -> Watch:
         """Call `changed` from a thread at each change, until it returns True, `stop`, or the time is over."""
         return Watch(self.access, advice, changed, timeout, self.timeout_s)
+
+    # --- polls
+
+    def poll_inbox(self, *, wait: float = 0) -> list[Invitation]:
+        """Questions that wait for this agent's answer; an empty inbox is watched for `wait` seconds."""
+        return self.http.hold(polls.inbox(wait, self.timeout_s))
+
+    def poll_answer(
+        self,
+        invitation: Invitation,
+        choice: str,
+        *,
+        confidence_pct: int,
+        rationale: str = "",
+        model_id: str | None = None,
+        model_version: str | None = None,
+    ) -> PollReceipt:
+        """Answer a question, signed with this agent's key. Nobody reads it before the poll closes."""
+        members = {
+            "confidence_pct": confidence_pct,
+            "rationale": rationale,
+            "model_id": model_id,
+            "model_version": model_version,
+        }
+        return self.http.hold(polls.answer(self, invitation, choice, members))
+
+    def poll_decline(self, invitation: Invitation) -> None:
+        """Refuse to answer: told apart from silence, and not asked again."""
+        self.http.hold(polls.decline(invitation, self.timeout_s))
 
     @property
     def http(self) -> Http:

@@ -209,13 +209,7 @@ def response_lines(responses: list[PollResponse]) -> bytes:
 def proof_of(poll: Poll) -> dict[str, Any]:
     demand_closed(poll)
     frame = [[agent_id, stratum] for agent_id, stratum, _ in poll.frame.rows]
-    drawn = sampling.draw(
-        poll_id=str(poll.id),
-        frame=sampling.make_frame((agent_id, stratum) for agent_id, stratum in frame),
-        n=poll.n,
-        secret=bytes(poll.secret or b""),
-        public_input=poll.public_input,
-    )
+    drawn = draw_of(poll)
     responses = [response_document(response) for response in counted_responses(poll)]
     tally = (poll.results or {})["tally"]
     return {
@@ -244,6 +238,7 @@ def proof_of(poll: Poll) -> dict[str, Any]:
         },
         "sample": list(drawn.sample),
         "sample_hash": poll.sample_hash,
+        **_replaced(poll, drawn),
         "responses": responses,
         "responses_root": poll.responses_root,
         "tally": tally,
@@ -253,6 +248,26 @@ def proof_of(poll: Poll) -> dict[str, Any]:
         "weakness": WEAKNESS,
         "earlier": earlier_polls(poll),
     }
+
+
+def draw_of(poll: Poll) -> sampling.Draw:
+    """Draw again: the same seed gives the same sample and the same reserve."""
+    return sampling.draw(
+        poll_id=str(poll.id),
+        frame=sampling.make_frame((agent_id, stratum) for agent_id, stratum, _ in poll.frame.rows),
+        n=poll.n,
+        secret=bytes(poll.secret or b""),
+        public_input=poll.public_input,
+    )
+
+
+def _replaced(poll: Poll, drawn: sampling.Draw) -> dict[str, Any]:
+    """Who of the sample was gone before the question came, and who of the reserve was asked instead."""
+    asked = set(poll.invitations.values_list("agent__slug", flat=True))
+    sample = set(drawn.sample)
+    if asked == sample:
+        return {}
+    return {"replaced": {"gone": sorted(sample - asked), "by": sorted(asked - sample)}}
 
 
 WEAKNESS = (
