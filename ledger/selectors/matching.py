@@ -17,7 +17,7 @@ from ecp_project.kernel.errors import EcpError, Invalid, Unavailable
 from ecp_project.kernel.panels import PanelContext, registry
 from ecp_project.observability.metrics import PANEL_FAILURES
 from ledger.core.columns import DECISION
-from ledger.models import POSITIONS_PER_LOG, Entry, EntrySearch
+from ledger.models import POSITIONS_PER_LOG, Agent, Entry, EntrySearch
 from ledger.selectors import query as grammar
 from ledger.selectors.entries import OrgScope
 
@@ -169,6 +169,9 @@ def matching(
     if words := query.words():
         rows = rows.filter(search__explanation=SearchQuery(words, search_type="websearch", config="simple"))
     for term in query.terms:
+        if term.key == "agent" and term.negated and only_decisions:
+            rows = rows.filter(agent__in=_other_agents(term.values, log))
+            continue
         condition = _condition(term, log) or _contributed(term, viewer, log, now)
         if condition is not None:
             rows = rows.exclude(condition) if term.negated else rows.filter(condition)
@@ -205,6 +208,12 @@ def _condition(term: Term, log: Log) -> Q | Exists | None:
             low, end = grammar.positions(term.values[0])
             condition = Q(seq__gte=low, seq__lt=end)
     return condition
+
+
+def _other_agents(values: tuple[str, ...], log: Log) -> list[str]:
+    """All agents but these, by name: an index finds the few decisions of others beside one that makes most."""
+    agents = Agent.objects.filter(organisation_id=log.organisation_id).exclude(slug__in=values)
+    return list(agents.values_list("slug", flat=True))
 
 
 def _contributed(term: Term, viewer: Viewer, log: Log, now: datetime) -> Q | None:
