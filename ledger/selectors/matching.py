@@ -211,7 +211,7 @@ def _condition(term: Term, log: Log) -> Q | Exists | None:
 
 
 def _other_agents(values: tuple[str, ...], log: Log) -> list[str]:
-    """All agents but these, by name: an index finds the few decisions of others beside one that makes most."""
+    """All agents but these, by name: an index finds the few that others made beside those of the busiest."""
     agents = Agent.objects.filter(organisation_id=log.organisation_id).exclude(slug__in=values)
     return list(agents.values_list("slug", flat=True))
 

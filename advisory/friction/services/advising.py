@@ -208,7 +208,10 @@ def _prepared(
 
 
 def _insert(
-    row: FrictionAdvice, beside: Sequence[FrictionWait | FrictionNotice], cursor: psycopg.Cursor[Any], seq: int
+    row: FrictionAdvice,
+    beside: Sequence[FrictionWait | FrictionNotice],
+    cursor: psycopg.Cursor[Any],
+    seq: int,
 ) -> None:
     row.entry_seq = seq
     for one in (row, *beside):

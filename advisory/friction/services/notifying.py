@@ -41,16 +41,14 @@ SWEEP_LIMIT = 100
 
 
 def first_notices(*, advice: FrictionAdvice, now: datetime) -> list[FrictionNotice]:
-    """Messages for the `notify` steps of a new advice, to be stored with it; a standing bypass keeps quiet."""
+    """Messages for the `notify` steps of a new advice, stored with it; a standing bypass keeps them quiet."""
     if advice.standing_id is not None:
         return []
     return [
         notice
         for step in advice.result["steps"]
         if step["type"] == "notify"
-        for notice in _notices(
-            advice=advice, n=step["n"], names=step["to"], occasion=Occasion.FIRST, now=now
-        )
+        for notice in _notices(advice=advice, n=step["n"], names=step["to"], occasion=Occasion.FIRST, now=now)
     ]
 
 

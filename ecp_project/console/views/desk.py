@@ -57,11 +57,10 @@ class Desk:
     scope: OrgScope
     within: Range
     now: datetime
-    role: str
-    actor: str
+    role: str  # of the viewer in the organisation of the log
+    actor: str  # how that log names the viewer
     parameters: Mapping[str, str]  # of the range, as they were given
     own: Mapping[str, str]  # those of this page alone
-    role: str  # of the viewer in the organisation of the log
 
     @property
     def log(self) -> Log:

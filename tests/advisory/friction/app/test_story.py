@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from advisory.friction import FrictionCalculator
+from advisory.friction.selectors.recorded import RecordedFilter
 from advisory.friction.services.replaying import replay_run
 from ledger.models import Entry, EntrySearch
-from ledger.selectors.entries import OrgScope
 from tests.advisory.friction.world import SHIPPED
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def test_a_person_approves_in_the_console_and_changed_rules_would_say_otherwise(
 
     milder = SHIPPED.replace(b"points: 35", b"points: 5").replace(b"\nversion: 1\n", b"\nversion: 2\n")
     found = replay_run(
-        scope=OrgScope(world.people.acme.pk), calculator=FrictionCalculator.load(milder), last=100,
+        log=world.people.log, calculator=FrictionCalculator.load(milder), wanted=RecordedFilter(last=100),
         progress=lambda *_: None,
     )  # fmt: skip
     assert (found.changed, found.matrix["high", "medium"]) == (1, 1)
