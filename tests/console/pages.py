@@ -120,13 +120,18 @@ APP_PAGES: dict[str, tuple[str, ...]] = {
     ),
     "polls/by-hand/": ("/console/polls/by-hand/?log={log}&poll={poll_open}",),
     "polls/schedules/": ("/console/polls/schedules/?log={log}",),
+    "friction/": ("/console/friction/?log={log}", "/console/friction/?log={log}&since=now-30d"),
+    "friction/calibration/": ("/console/friction/calibration/?log={log}",),
 }
-if not apps.is_installed("advisory.polls"):
-    APP_PAGES = {path: forms for path, forms in APP_PAGES.items() if not path.startswith("polls/")}
-# The person to whom everything else is open is an admin, and these are for operators.
-OPERATORS_ALONE = ("polls/by-hand/", "polls/schedules/")
+APP_PAGES = {
+    path: forms
+    for path, forms in APP_PAGES.items()
+    if apps.is_installed(f"advisory.{path.partition('/')[0]}")
+}
+# The person to whom everything else is open is an admin, and these are for operators or auditors alone.
+NOT_FOR_ADMINS = ("polls/by-hand/", "polls/schedules/", "friction/calibration/")
 PAGES["admin:contributed"] = tuple(
-    form for path, forms in APP_PAGES.items() if path not in OPERATORS_ALONE for form in forms
+    form for path, forms in APP_PAGES.items() if path not in NOT_FOR_ADMINS for form in forms
 )
 
 # Parts of addresses that answer with something else than 200, on purpose.
@@ -189,7 +194,6 @@ FRICTION = "/console/friction/"
 HAS_FRICTION = apps.is_installed("advisory.friction")
 if HAS_FRICTION:
     PAGES |= {
-        "admin:contributed": (f"{FRICTION}?log={{log}}", f"{FRICTION}?log={{log}}&since=now-30d"),
         "admin:friction_frictionadvice_changelist": (
             f"{FRICTION}frictionadvice/?log={{log}}",
             f"{FRICTION}frictionadvice/?log={{log}}&level=low&bypassed=true",
@@ -224,7 +228,6 @@ if HAS_FRICTION:
         "admin:friction_notificationtarget_delete": REFUSED,
     }
     WRONG["level=odd"] = 400
-    del NOT_PAGES["admin:contributed"]
 
 
 def named_routes() -> set[str]:

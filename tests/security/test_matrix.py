@@ -50,7 +50,7 @@ if not apps.is_installed("advisory.friction"):
     ROWS = [row for row in ROWS if row["route"] not in FRICTION_ROUTES]
 PAGE_ROWS = [row for row in _ALL if "page" in row]  # tests/security/test_console_matrix.py
 if not apps.is_installed("advisory.friction"):
-    PAGE_ROWS = [row for row in PAGE_ROWS if not row["page"].startswith("admin:friction_")]
+    PAGE_ROWS = [row for row in PAGE_ROWS if not row["page"].startswith(("admin:friction_", "friction/"))]
 if not apps.is_installed("advisory.polls"):
     PAGE_ROWS = [row for row in PAGE_ROWS if not row["page"].startswith("polls/")]
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
