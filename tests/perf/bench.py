@@ -42,7 +42,7 @@ class Plan:
     turn_s: float = 2.0
     sustained_s: float = 60.0
     sizes: tuple[int, int, int] = (10_000, 100_000, 1_000_000)
-    growth_rounds: int = 5
+    growth_rounds: int = 9
     growth_turn_s: float = 2.0
     verified: int = 40_000
     evaluating_s: float = 10
@@ -254,6 +254,8 @@ def measured(plan: Plan) -> dict[str, Any]:
         say(f"Batches of {LINES}, {BATCH_CLIENTS} clients, {plan.sustained_s:.0f} s")
         figures["sustained"] = sustained(rig, plan)
         fill(rig, plan.exported)
+        growth.append(cost_at(rig, plan, large))
+        figures["growth"] = growth
         say("The console's pages, one request at a time")
         person = console.Console(rig)
         figures["console"] = console.measured(rig, person)
@@ -269,8 +271,6 @@ def measured(plan: Plan) -> dict[str, Any]:
         figures["live"] = live(rig, plan)
         say(f"The Python client, {python_client.THREADS} threads, {plan.rounds} rounds")
         figures["client"] = client(rig, plan)
-        growth.append(cost_at(rig, plan, large))
-        figures["growth"] = growth
     return figures
 
 
