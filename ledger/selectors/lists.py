@@ -183,7 +183,7 @@ def _filled(page: Page, viewer: Viewer, parameters: Mapping[str, str]) -> Page:
     page = replace(page, as_of=as_of)
     found = page_matches(page, viewer)
     # Without a term an index gives the page in order; everything else may have to read much.
-    is_timed = page.query.terms and not found.is_searched
+    is_timed = page.query.terms and not found.is_limited
     with in_time(TIMEOUT_MS) if is_timed else nullcontext():
         entries = _entries(found, before, after, page.size)
     has_more, entries = len(entries) > page.size, entries[: page.size]

@@ -97,11 +97,16 @@ class Matches:
     by_seq: bool
     words: str = ""  # as `websearch_to_tsquery` takes them
 
+    @property
+    def is_limited(self) -> bool:
+        """Read within the limits of `in_time`: searches, and the order of ids, which searches share."""
+        return self.is_searched or not self.by_seq
+
     def first(
         self, low: int, end: int, count: int, *, is_newest: bool, columns: Mapping[str, F] | None = None
     ) -> list[Any]:
         """At most `count` entries from one end of [low, end), with `columns` beside their own."""
-        with in_time(TIMEOUT_MS) if self.is_searched else nullcontext():
+        with in_time(TIMEOUT_MS) if self.is_limited else nullcontext():
             found = self.narrowed()
             rows = found.newest(low, end) if is_newest else found.oldest(low, end)
             return list(rows.annotate(**(columns or {}))[:count])  # names of the code, no caller's
@@ -169,8 +174,8 @@ def matching(
     if words := query.words():
         rows = rows.filter(search__explanation=SearchQuery(words, search_type="websearch", config="simple"))
     for term in query.terms:
-        if term.key == "agent" and term.negated and only_decisions:
-            rows = rows.filter(agent__in=_other_agents(term.values, log))
+        if term.key == "agent" and term.negated:
+            rows = rows.filter(_not_by(term.values, log))
             continue
         condition = _condition(term, log) or _contributed(term, viewer, log, now)
         if condition is not None:
@@ -210,10 +215,10 @@ def _condition(term: Term, log: Log) -> Q | Exists | None:
     return condition
 
 
-def _other_agents(values: tuple[str, ...], log: Log) -> list[str]:
-    """All agents but these, by name: an index finds the few that others made beside those of the busiest."""
-    agents = Agent.objects.filter(organisation_id=log.organisation_id).exclude(slug__in=values)
-    return list(agents.values_list("slug", flat=True))
+def _not_by(values: tuple[str, ...], log: Log) -> Q:
+    """Entries of all agents but these, by name, and of none: an index finds the few beside the busiest."""
+    others = Agent.objects.filter(organisation_id=log.organisation_id).exclude(slug__in=values)
+    return Q(agent__in=list(others.values_list("slug", flat=True))) | Q(agent=None)
 
 
 def _contributed(term: Term, viewer: Viewer, log: Log, now: datetime) -> Q | None:

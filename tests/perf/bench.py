@@ -52,7 +52,7 @@ class Plan:
     turn_s: float = 2.0
     sustained_s: float = 60.0
     sizes: tuple[int, int, int] = (10_000, 100_000, 1_000_000)
-    growth_rounds: int = 5
+    growth_rounds: int = 9
     growth_turn_s: float = 2.0
     verified: int = 40_000
     evaluating_s: float = 10
@@ -283,6 +283,8 @@ def measured(plan: Plan) -> dict[str, Any]:
         say(f"Batches of {LINES}, {BATCH_CLIENTS} clients, {plan.sustained_s:.0f} s")
         figures["sustained"] = sustained(rig, plan)
         fill(rig, plan.exported)
+        growth.append(cost_at(rig, plan, large))
+        figures["growth"] = growth
         say("The console's pages, one request at a time")
         person = console.Console(rig)
         figures["console"] = console.measured(rig, person)
@@ -300,8 +302,6 @@ def measured(plan: Plan) -> dict[str, Any]:
         figures["client"] = client(rig, plan)
         say(f"Advice, {friction_load.CLIENTS} clients, {plan.rounds} rounds")
         figures["advice"] = advice(rig, plan)
-        growth.append(cost_at(rig, plan, large))
-        figures["growth"] = growth
     return figures
 
 

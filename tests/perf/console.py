@@ -151,6 +151,7 @@ def pages(rig: Rig) -> list[tuple[str, str, str]]:
         ]
     found += [
         ("list", "all entries, newest", _list(ENTRIES)),
+        ("list", "all entries, all but an agent", _list(ENTRIES, q="-agent:load-bot")),
         ("list", "kind: annotations", _list(ENTRIES, q="kind:ecp.annotation/1")),
         ("list", "kind: none of it", _list(ENTRIES, q="kind:ecp.gap/1")),
         ("list", "all columns, 100 rows", _list(cols="organisation,bypassed,leaf_hash,annotations", n=100)),

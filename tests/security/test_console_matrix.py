@@ -163,6 +163,8 @@ def nothing_at() -> dict[str, Any]:
         "membership", "user", "group", "seq",
     )  # fmt: skip
     ids = {name: new_uuid7(utc_now()) for name in ("uid", "view", "export", "pack", "session")}
+    numbers += ("version", "duty", "target", "poll_open")
+    ids |= {name: new_uuid7(utc_now()) for name in ("advice", "bypass")}
     return dict.fromkeys(numbers, UNKNOWN) | ids | {"hash": "0" * 64, "log": "no-such-log"}
 
 
