@@ -57,6 +57,7 @@ def second_operator(world: World) -> Client:
 def test_the_queue_shows_steps_for_people_to_whoever_may_answer_them(world: World) -> None:
     world.ask()
     assert waiting(world.client("operator")) == [1, 2, 3]
+    assert DF1["explanation"] in world.client("operator").get(REVIEWS).content.decode()
     assert waiting(world.client("auditor")) == []
     assert waiting(world.client("stranger")) == []
 
