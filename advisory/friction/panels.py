@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from django.urls import reverse
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ecp_project.kernel.panels import PanelContext
     from ledger.selectors.entries import OrgScope
 
-MOST = 200
+MOST, MOST_SHOWN = 200, 160
 RULE_READERS = "viewer auditor operator admin"
 
 
@@ -208,8 +209,12 @@ def waiting_steps(about: PanelContext) -> dict[str, Any]:
     found = waiting.waiting_for(scope=_scope(about), actor=about.actor)
     items = []
     for one in found:
-        told = {"words": one.words, "agent": one.wait.advice.agent, "action": one.wait.advice.action}
+        advice = one.wait.advice
+        told = {"words": one.words, "agent": advice.agent, "action": advice.action}
         text = _("%(words)s: %(agent)s wants %(action)s") % told
+        # Of many equal steps this is what tells them apart.
+        if explanation := advice.proposal.get("explanation"):
+            text += f". {Truncator(explanation).chars(MOST_SHOWN)}"
         if one.is_unheld:
             text += " " + _("(nobody holds the duty %(role)s, so every operator may do it)") % {
                 "role": one.wait.role

@@ -98,11 +98,21 @@ def navigation(
     hidden = set(managed) - seen.keys()
     hidden |= {home + below for below, readers in ONLY_FOR.items() if not own & readers}
 
+    # The page that is looked at is one place, though another one's address begins like its own.
+    inner = max(
+        (page.path for page in registry.pages() if path.startswith(home + page.path)), key=len, default=""
+    )
+
+    def is_here(below: str) -> bool:
+        if not below:
+            return path == home
+        return path.startswith(home + below) and (inner == below or not inner.startswith(below))
+
     def there(rows: Iterable[tuple[str, StrOrPromise, str]]) -> Iterator[Place]:
         for below, title, key in rows:
             url = home + below
             if url not in hidden and (url in seen or _has_page(url)):
-                yield Place(url, title, key, is_current=url == path if not below else path.startswith(url))
+                yield Place(url, title, key, is_current=is_here(below))
 
     advice = [
         (page.path, str(page.title), ADVICE_KEYS.get(page.path, ""))

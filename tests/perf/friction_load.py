@@ -26,9 +26,10 @@ from ecp_project.kernel.clock import utc_now
 from ledger.models import Log
 log = Log.objects.select_related("organisation").get()
 source = Path({path!r}).read_bytes()
-version, _ = ruleset_import(log=log, source=source, actor="staff:bench-one", now=utc_now())
+one, other = (f"staff:{{n:08d}}-0000-4000-8000-000000000000" for n in (1, 2))
+version, _ = ruleset_import(log=log, source=source, actor=one, now=utc_now())
 ruleset_state_change(log=log, version=version, to=VersionState.ACTIVE, reason="for the measurement",
-                     actor="staff:bench-two", now=utc_now())
+                     actor=other, now=utc_now())
 """
 # As many rows as a replay takes, all as the newest one: whatever the rules say, the work is the same.
 FILL = """

@@ -1,5 +1,5 @@
 """Friction's pages of the console beside its panels (FRICTION 10)."""
 
-from advisory.friction.admin import advice, bypasses, people, rules
+from advisory.friction.admin import advice, bypasses, people, rules, simulations
 
-__all__ = ["advice", "bypasses", "people", "rules"]
+__all__ = ["advice", "bypasses", "people", "rules", "simulations"]

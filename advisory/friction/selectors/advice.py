@@ -232,6 +232,7 @@ def advice_detail(row: FrictionAdvice, *, log: str, staff: bool) -> dict[str, An
     # Of what is told here, so that a change between two queries is one that was not seen.
     document["changes"] = (
         len(document["outcomes"])
+        + len(document["comments"])
         + sum(1 + ("review" in bypass) for bypass in document["bypasses"])
         + (row.decision_id is not None)
     )
@@ -248,6 +249,7 @@ def advice_detail(row: FrictionAdvice, *, log: str, staff: bool) -> dict[str, An
 
 _CHANGES_SQL = """
 SELECT (SELECT count(*) FROM friction_frictionstepoutcome WHERE advice_id = a.id)
+    + (SELECT count(*) FROM friction_frictioncomment WHERE advice_id = a.id)
     + (SELECT count(*) + count(*) FILTER (WHERE review_verdict <> '')
        FROM friction_frictionbypass WHERE advice_id = a.id)
     + (a.decision_id IS NOT NULL)::int
@@ -256,7 +258,7 @@ FROM friction_frictionadvice a WHERE a.id = %s
 
 
 def change_count(*, uid: UUID) -> int:
-    """How much has become of an advice: outcomes, bypasses, reviews and the link. It only grows."""
+    """How much has become of an advice: outcomes, comments, bypasses, reviews and the link. It only grows."""
     row = hot_row(_CHANGES_SQL, (uid,))
     return 0 if row is None else int(row[0])
 

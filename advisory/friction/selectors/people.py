@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from advisory.friction.core.waiting import role_of
@@ -67,6 +68,14 @@ class Office:
         if role in Role.values:
             return self.person.role == role
         return role in self.person.duties or (role not in self.held and self.person.role == Role.OPERATOR)
+
+    @property
+    def has_role_of(self) -> Q:
+        """`has_role` for rows with a role."""
+        found = Q(role__in={self.person.role, *self.person.duties})
+        if self.person.role == Role.OPERATOR:
+            found |= ~Q(role__in={*Role.values, *self.held})
+        return found
 
     def is_unheld(self, role: str) -> bool:
         return role not in Role.values and role not in self.held

@@ -32,6 +32,8 @@ def waiting_for(*, scope: OrgScope, actor: str) -> list[Waiting]:
     if office is None:
         return []
     rows = FrictionWait.objects.filter(organisation_id=scope.organisation_id, closed_at__isnull=True)
+    # Narrowed here, so that however much waits for others, what waits for this reader is among the rows.
+    rows = rows.filter(office.has_role_of)
     if scope.agents is not None:
         rows = rows.filter(advice__agent__in=scope.agents)
     rows = rows.select_related("advice").prefetch_related("advice__outcomes").order_by("due_at", "pk")

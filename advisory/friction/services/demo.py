@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from uuid import NAMESPACE_URL, uuid5
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 
-from advisory.friction.models import FrictionAdvice, Outcome, VersionState
+from advisory.friction.models import FrictionAdvice, FrictionDuty, Outcome, VersionState
 from advisory.friction.services.advising import advice_give
 from advisory.friction.services.following import bypass_record, outcome_record
 from advisory.friction.services.reconciling import reconcile
@@ -19,7 +19,7 @@ from advisory.friction.services.rulesets import ruleset_import, ruleset_state_ch
 from ecp_project.api.authentication import Principal
 from ecp_project.kernel.ids import new_uuid7
 from ledger.core.decision import DecisionRecord
-from ledger.models import Agent, AgentStatus
+from ledger.models import Agent, AgentStatus, Membership, Role
 from ledger.services.ingest import ingest
 from ledger.services.projections import project_search
 
@@ -50,7 +50,8 @@ ASKED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ),
     (
         "voucher.send", "Send vouchers worth {amount} EUR to everybody whose parcels were late in March.",
-        {"environment": "prod", "reversible": False, "affected_people": 1_840, "confidence_pct": 90}, "waits",
+        {"environment": "prod", "reversible": False, "affected_people": 1_840, "confidence_pct": 90},
+        "follows",
     ),
     (
         "customer.export", "Hand the carrier the addresses and delivery notes of {amount} parcels.",
@@ -60,12 +61,14 @@ ASKED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
         }, "waits",
     ),
 )  # fmt: skip
+COLLEAGUES = (("noor", "Noor", Role.OPERATOR), ("ines", "Ines", Role.ADMIN))
 REASON = "The discount ends at noon, and the invoices were checked last week."
 
 
 def demo_load(*, log: Log, clock: Callable[[], datetime]) -> int:
     """Put the shipped rules in force and let an agent of the first organisation ask; returns how often."""
-    proposer, approver = (f"staff:{uuid5(NAMESPACE_URL, name)}" for name in ("rules", "risk"))
+    proposer, approver = (_colleague(log, *told) for told in COLLEAGUES)
+    _duty(log)
     source = (settings.BASE_DIR / "config" / "friction_rules.yml").read_bytes()
     version, _ = ruleset_import(log=log, source=source, actor=proposer, now=clock())
     ruleset_state_change(
@@ -78,7 +81,7 @@ def demo_load(*, log: Log, clock: Callable[[], datetime]) -> int:
     decided = []
     for proposal, then in asked:
         advice = _ask(log, agent.slug, proposal, clock())
-        if (advisory := _react(log, advice, then, clock())) is not None:
+        if (advisory := _react(log, advice, then, proposer, clock())) is not None:
             decided.append(json.dumps(proposal | {"id": new_uuid7(clock()), "advisory": advisory}).encode())
     tally = ingest(log=log, lines=decided, actor="system:demo", clock=clock)
     assert not tally.rejects, tally.rejects[0]
@@ -109,20 +112,19 @@ def _ask(log: Log, agent: str, proposal: dict[str, Any], now: datetime) -> Frict
     return row
 
 
-def _react(log: Log, advice: FrictionAdvice, then: str, now: datetime) -> dict[str, Any] | None:
-    """What the agent does with its advice; None while it waits for people."""
+def _react(
+    log: Log, advice: FrictionAdvice, then: str, operator: str, now: datetime
+) -> dict[str, Any] | None:
+    """What becomes of the advice before the agent acts; None while it waits for people."""
     if then == "waits":
         return None
     actor = f"agent:{advice.agent}"
     told = {"advice_id": str(advice.pk), "level": advice.level, "bypassed": False}
-    own = [
-        step["n"] for step in advice.result["steps"] if step["type"] in {"delay", "notify", "staged_rollout"}
-    ]
     if then == "follows":
-        for n in own:
+        for step in advice.result["steps"]:
             outcome_record(
-                log=log, advice=advice, n=n, outcome=Outcome.COMPLETED, note="", evidence_url="",
-                actor=actor, now=now,
+                log=log, advice=advice, n=step["n"], outcome=Outcome.COMPLETED, note="", evidence_url="",
+                actor=operator if step["type"] == "second_review" else actor, now=now,
             )  # fmt: skip
     if then == "bypasses" and advice.result["steps"]:
         bypass_record(
@@ -131,3 +133,17 @@ def _react(log: Log, advice: FrictionAdvice, then: str, now: datetime) -> dict[s
         )  # fmt: skip
         told |= {"bypassed": True, "bypass_reason": REASON}
     return told
+
+
+def _colleague(log: Log, login: str, name: str, role: Role) -> str:
+    """A person of the story, who cannot sign in."""
+    user = get_user_model().objects.create_user(login, password=None, first_name=name)
+    membership = Membership.objects.create(user=user, organisation_id=log.organisation_id, role=role)
+    return f"staff:{membership.pseudonym}"
+
+
+def _duty(log: Log) -> None:
+    """Whoever looks at the sample data answers for privacy, so that something waits for them."""
+    reader = Membership.objects.filter(organisation_id=log.organisation_id, user__is_staff=True)
+    for membership in reader.order_by("pk")[:1]:
+        FrictionDuty.objects.create(organisation_id=log.organisation_id, label="privacy", member=membership)

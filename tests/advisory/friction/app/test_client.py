@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import connections
 from django.test import Client
 
 from ecp_client import Advice, AsyncLedger, InvalidInput, Ledger, Refused
@@ -53,6 +54,14 @@ def approve(answering: Address, advice: Advice) -> None:
         content_type="application/json",
     )  # fmt: skip
     assert answer.status_code == 201, answer.content
+
+
+def approve_elsewhere(answering: Address, advice: Advice) -> None:
+    """The same in a thread of its own, which closes its connections itself."""
+    try:
+        approve(answering, advice)
+    finally:
+        connections.close_all()
 
 
 @pytest.mark.db
@@ -128,7 +137,7 @@ def test_the_async_client_does_the_same(answering: Address, tmp_path: Path) -> N
                 return len(now.outcomes) > 1
 
             watching = asyncio.create_task(ledger.watch_advice(advice, changed, timeout=20))
-            await asyncio.to_thread(approve, answering, advice)
+            await asyncio.to_thread(approve_elsewhere, answering, advice)
             await ledger.step_outcome(advice.id, 1, "completed")
             last = await asyncio.wait_for(watching, 20)
             assert len(last.outcomes) == len(heard[-1].outcomes) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,16 @@ def bypassed(world: World, proposal: dict[str, Any] | None = None) -> tuple[dict
 
 
 # --- pages
+
+
+def test_a_page_below_that_of_friction_is_the_only_place_marked(world: World) -> None:
+    for path, title in (
+        (FRICTION, "Friction"),
+        (ADVICE, "Friction"),
+        (f"{FRICTION}calibration/", "Calibration"),
+    ):
+        found = re.findall(r'aria-current="page">([^<]*)</a></li>', text(world, "auditor", path))
+        assert found == [title], path
 
 
 def test_the_page_of_friction_names_the_rules_in_force_and_what_each_does(world: World) -> None:

@@ -57,6 +57,7 @@ def second_operator(world: World) -> Client:
 def test_the_queue_shows_steps_for_people_to_whoever_may_answer_them(world: World) -> None:
     world.ask()
     assert waiting(world.client("operator")) == [1, 2, 3]
+    assert DF1["explanation"] in world.client("operator").get(REVIEWS).content.decode()
     assert waiting(world.client("auditor")) == []
     assert waiting(world.client("stranger")) == []
 
@@ -109,6 +110,15 @@ def test_a_duty_is_done_by_its_holder_and_by_any_operator_while_nobody_holds_it(
     assert waiting(auditor) == []
 
 
+def test_what_waits_for_others_hides_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advisory.friction.selectors.waiting.MOST", 1)
+    advice = world.ask(HEALTH).json()
+    privacy = next(step["n"] for step in advice["steps"] if step.get("role") == "privacy")
+    auditor = Membership.objects.get(user=world.staff["auditor"])
+    FrictionDuty.objects.create(organisation=world.people.acme, label="privacy", member=auditor)
+    assert waiting(world.client("auditor")) == [privacy]
+
+
 def test_declining_needs_a_reason_and_is_no_refusal_of_the_act(world: World) -> None:
     advice = world.ask().json()
     client = world.client("operator")
@@ -129,8 +139,10 @@ def test_a_comment_is_on_the_log_and_leaves_the_step_waiting(world: World) -> No
     assert waiting(client) == [1, 2, 3]
     [noted] = world.statements("ecp.annotation/1")
     assert (noted["kind"], noted["target"]) == ("note", advice["id"])
-    [told] = world.get(f"advice/{advice['id']}/").json()["comments"]
-    assert (told["n"], told["text"]) == (3, "Which invoice is it, please?")
+    told = world.get(f"advice/{advice['id']}/?wait=30&seen=0").json()  # the agent that waits hears of it
+    assert told["changes"] == 1
+    [comment] = told["comments"]
+    assert (comment["n"], comment["text"]) == (3, "Which invoice is it, please?")
 
 
 def test_a_bypass_and_an_undeclared_bypass_take_steps_out_of_the_queue(world: World) -> None:
