@@ -14,8 +14,10 @@ from advisory.friction.models import (
     NotificationTarget,
     TargetKind,
 )
+from advisory.friction.selectors.recorded import RecordedFilter
 from advisory.friction.services.answering import Answer, step_answer
 from advisory.friction.services.following import bypass_record, standing_start
+from advisory.friction.services.replaying import simulation_ask, simulation_step
 from advisory.friction.services.rulesets import ruleset_import
 from ecp_project.kernel.clock import utc_now
 from ledger.models import Membership
@@ -31,7 +33,7 @@ def furnish_friction(people: People, decided: Entry, hostile: str) -> FrictionAd
     log, now = people.log, utc_now()
     version = activate(people)
     draft = SHIPPED.replace(b"\nversion: 1\n", b"\nversion: 2\n").replace(b"points: 35", b"points: 36")
-    ruleset_import(log=log, source=draft, actor=version.proposed_by, now=now)
+    drafted, _ = ruleset_import(log=log, source=draft, actor=version.proposed_by, now=now)
     member = Membership.objects.get(user=people.ada)
     FrictionDuty.objects.create(organisation=people.acme, label="privacy", member=member)
     NotificationTarget.objects.create(
@@ -57,6 +59,11 @@ def furnish_friction(people: People, decided: Entry, hostile: str) -> FrictionAd
         log=log, rules=["PAY-100"], agents=["nobody"], actions=[], reason_text=hostile, actor=actor, now=now,
         expires_at=now + timedelta(hours=1),
     )  # fmt: skip
+    simulation_ask(
+        log=log, source=drafted.source_yaml, sha256=drafted.sha256, against=None,
+        wanted=RecordedFilter(last=1_000), actor=actor, now=utc_now(),
+    )  # fmt: skip
+    assert simulation_step(clock=utc_now)
     FrictionAdvice.objects.filter(pk=advice.pk).update(decision_id=decided.uid, linked_at=now, decided_at=now)
     return advice
 

@@ -211,6 +211,8 @@ if HAS_FRICTION:
             f"{FRICTION}frictionrulesetversion/{{version}}/change/",
             f"{FRICTION}frictionrulesetversion/{{version}}/change/?against={{older_version}}",
         ),
+        "admin:friction_frictionsimulation_changelist": (f"{FRICTION}frictionsimulation/?log={{log}}",),
+        "admin:friction_frictionsimulation_change": (f"{FRICTION}frictionsimulation/{{simulation}}/change/",),
         "admin:friction_frictionmode_changelist": (f"{FRICTION}frictionmode/?log={{log}}",),
         "admin:friction_frictionduty_changelist": (f"{FRICTION}frictionduty/",),
         "admin:friction_frictionduty_add": (f"{FRICTION}frictionduty/add/",),
@@ -228,6 +230,7 @@ if HAS_FRICTION:
         "admin:friction_notificationtarget_delete": REFUSED,
     }
     WRONG["level=odd"] = 400
+    WRONG["frictionsimulation/"] = 403  # for operators, and whoever looks is none
 
 
 def named_routes() -> set[str]:
@@ -290,6 +293,7 @@ def friction_places(log: Log) -> dict[str, Any]:
         "older_version": newest("FrictionRuleSetVersion", 1),
         "duty": newest("FrictionDuty"),
         "target": newest("NotificationTarget"),
+        "simulation": newest("FrictionSimulation"),
     }
 
 

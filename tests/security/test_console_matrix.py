@@ -89,7 +89,7 @@ def address(name: str, at: Mapping[str, Any]) -> str:
     if app == "friction":
         friction = {
             "frictionadvice": "advice", "frictionbypass": "bypass", "frictionrulesetversion": "version",
-            "frictionduty": "duty", "notificationtarget": "target",
+            "frictionduty": "duty", "notificationtarget": "target", "frictionsimulation": "simulation",
         }  # fmt: skip
         return reverse(
             name, args=[at[friction[model]]] if rest.endswith(("_change", "_delete", "_history")) else []
@@ -163,7 +163,7 @@ def nothing_at() -> dict[str, Any]:
         "membership", "user", "group", "seq",
     )  # fmt: skip
     ids = {name: new_uuid7(utc_now()) for name in ("uid", "view", "export", "pack", "session")}
-    numbers += ("version", "duty", "target", "poll_open")
+    numbers += ("version", "duty", "target", "simulation", "poll_open")
     ids |= {name: new_uuid7(utc_now()) for name in ("advice", "bypass")}
     return dict.fromkeys(numbers, UNKNOWN) | ids | {"hash": "0" * 64, "log": "no-such-log"}
 
