@@ -13,6 +13,8 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 WORKERS ?= 2
 PYTEST_ARGS ?=
 export ECP_HOME
+# Many images tell Python to write no bytecode. Each of our processes would then compile a thousand modules anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run test faults bench lint check fix lock demo verify tamper-demo schema client-core docs-check interop \
