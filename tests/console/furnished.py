@@ -34,6 +34,7 @@ class Furnished:
 
     user: User
     operator: User
+    auditor: User
     log: Log
     entries: list[Entry]
     places: dict[str, object]
@@ -52,7 +53,7 @@ def furnish(people: People, checkpointer: Checkpointer) -> Furnished:
     Log.objects.filter(pk=log.pk).update(is_public=True)
     Organisation.objects.filter(pk=people.acme.pk).update(title=f"Acme {XSS}"[:100])
     Agent.objects.filter(pk=people.ada_agent.agent.pk).update(title=XSS[:100], owner=XSS[:100])
-    person("mona", people.acme, "auditor")
+    mona = person("mona", people.acme, "auditor")
     registered(people.ada_agent.agent, log)
     entries = record(log, _plain(), _hostile(), *(_another(number) for number in range(55)))[:2]
     entries += record(
@@ -79,7 +80,7 @@ def furnish(people: People, checkpointer: Checkpointer) -> Furnished:
 
         furnish_friction(people, entries[0], f"{XSS} {LONG}")
     Group.objects.get_or_create(name=XSS[:100])
-    return Furnished(user, people.ada, log, entries, about(log, user, entries[1]))
+    return Furnished(user, people.ada, mona, log, entries, about(log, user, entries[1]))
 
 
 def about(log: Log, user: User, shown: Entry) -> dict[str, object]:

@@ -25,7 +25,7 @@ from ledger.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from django.contrib.auth.models import User
 
@@ -129,21 +129,19 @@ APP_PAGES = {
     if apps.is_installed(f"advisory.{path.partition('/')[0]}")
 }
 # The person to whom everything else is open is an admin, and these are for operators or auditors alone.
-NOT_FOR_ADMINS = ("polls/by-hand/", "polls/schedules/", "friction/calibration/")
+CLOSED_PAGES = ("polls/by-hand/", "polls/schedules/", "friction/calibration/")
 PAGES["admin:contributed"] = tuple(
-    form for path, forms in APP_PAGES.items() if path not in NOT_FOR_ADMINS for form in forms
+    form for path, forms in APP_PAGES.items() if path not in CLOSED_PAGES for form in forms
 )
 
 # Parts of addresses that answer with something else than 200, on purpose.
 WRONG = {"bypassed:true,x": 400, "old=x": 400, "999999999": 404}
 
-# Operators find more on these than admins do: private values, the form for notes.
-FULLER_FOR_OPERATORS = ("admin:ledger_decision_change", "admin:ledger_entry_change")
-
 # Seen without a session, before anybody has signed in.
 SIGN_IN = "/console/login/"
 
 FILE, LEADS_ON, POST_ONLY = "a file", "leads on to another page", "takes a form and leads on"
+NOT_FOR_ADMINS = "not for admins, see SEEN_BY"
 FRAGMENT, FORM_OF_ITS_PAGE = "a part of a page", "the form stands on the page before"
 REFUSED = "refused to everybody: entries, keys and people of the ledger are not made, changed or removed here"
 NOT_PAGES: dict[str, str] = {
@@ -211,8 +209,6 @@ if HAS_FRICTION:
             f"{FRICTION}frictionrulesetversion/{{version}}/change/",
             f"{FRICTION}frictionrulesetversion/{{version}}/change/?against={{older_version}}",
         ),
-        "admin:friction_frictionsimulation_changelist": (f"{FRICTION}frictionsimulation/?log={{log}}",),
-        "admin:friction_frictionsimulation_change": (f"{FRICTION}frictionsimulation/{{simulation}}/change/",),
         "admin:friction_frictionmode_changelist": (f"{FRICTION}frictionmode/?log={{log}}",),
         "admin:friction_frictionduty_changelist": (f"{FRICTION}frictionduty/",),
         "admin:friction_frictionduty_add": (f"{FRICTION}frictionduty/add/",),
@@ -228,9 +224,25 @@ if HAS_FRICTION:
             for model in ("frictionduty", "notificationtarget")
         },
         "admin:friction_notificationtarget_delete": REFUSED,
+        **{f"admin:friction_frictionsimulation_{part}": NOT_FOR_ADMINS for part in ("changelist", "change")},
     }
     WRONG["level=odd"] = 400
-    WRONG["frictionsimulation/"] = 403  # for operators, and whoever looks is none
+
+# What admins may not see, by the role that may, and pages on which operators find more than admins do: private
+# values, the form for notes.
+SEEN_BY: dict[str, tuple[str, ...]] = {
+    "operator": (
+        *PAGES["admin:ledger_decision_change"],
+        *PAGES["admin:ledger_entry_change"],
+        *APP_PAGES.get("polls/by-hand/", ()),
+        *APP_PAGES.get("polls/schedules/", ()),
+        f"{FRICTION}frictionsimulation/?log={{log}}",
+        f"{FRICTION}frictionsimulation/{{simulation}}/change/",
+    ),
+    "auditor": APP_PAGES.get("friction/calibration/", ()),
+}
+if not HAS_FRICTION:
+    SEEN_BY["operator"] = tuple(form for form in SEEN_BY["operator"] if not form.startswith(FRICTION))
 
 
 def named_routes() -> set[str]:
@@ -309,8 +321,12 @@ def _polls(log: Log) -> dict[str, Any]:
 
 def addresses(found: dict[str, object], *names: str) -> list[str]:
     """Addresses of all pages, or of the named ones, that can be looked at with these places."""
-    forms = [form for name in names or PAGES for form in PAGES[name]]
-    return [filled for form in forms if (filled := _filled(form, found))]
+    return filled(found, [form for name in names or PAGES for form in PAGES[name]])
+
+
+def filled(found: dict[str, object], forms: Iterable[str]) -> list[str]:
+    """Those of these addresses whose places exist."""
+    return [address for form in forms if (address := _filled(form, found))]
 
 
 def status_of(address: str) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from ledger.models import Organisation
 from tests.console.furnished import XSS
-from tests.console.pages import FULLER_FOR_OPERATORS, LISTS, SIGN_IN, addresses
+from tests.console.pages import LISTS, SEEN_BY, SIGN_IN, addresses, filled
 from tests.console.pseudo import untranslated
 from tests.console.sweep import NARROWEST, Look, axe, faults, settle, sideways, swept, violations
 from tests.console.test_browser import sign_in
@@ -31,9 +31,10 @@ def test_pages_are_accessible_quiet_narrow_light_and_inert(
     found = swept(browser, site, [SIGN_IN])
     sign_in(browser, site, furnished.user.username)
     found += swept(browser, site, addresses(furnished.places))
-    browser.call("Network.clearBrowserCookies")
-    sign_in(browser, site, furnished.operator.username)
-    found += swept(browser, site, addresses(furnished.places, *FULLER_FOR_OPERATORS))
+    for person_, role in ((furnished.operator, "operator"), (furnished.auditor, "auditor")):
+        browser.call("Network.clearBrowserCookies")
+        sign_in(browser, site, person_.username)
+        found += swept(browser, site, filled(furnished.places, SEEN_BY[role]))
     assert not found, "\n".join(found)
 
 
