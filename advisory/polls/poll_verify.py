@@ -173,6 +173,12 @@ def allocate(sizes: dict[str, int], n: int) -> dict[str, int]:
     return given
 
 
+def ranked(seed: bytes, stratum: str, agents: list[str]) -> list[str]:
+    """By ticket: the first are the sample, the rest in this order the reserve."""
+    tickets = {a: hmac.digest(seed, f"{stratum}\x1f{a}".encode(), "sha256").hex() for a in agents}
+    return sorted(agents, key=lambda agent: (tickets[agent], agent))
+
+
 def check_draw(proof: dict[str, Any]) -> None:
     question = {"options": proof["options"], "question": proof["question"]}
     if sha256_hex(canonical(question)) != proof["question_hash"]:
@@ -197,8 +203,7 @@ def check_draw(proof: dict[str, Any]) -> None:
         fail("allocation_mismatch", "the sample is shared out over the strata in another way")
     sample: list[str] = []
     for name, agents in strata.items():
-        tickets = {a: hmac.digest(seed, f"{name}\x1f{a}".encode(), "sha256").hex() for a in agents}
-        chosen = sorted(agents, key=lambda agent: (tickets[agent], agent))[: given[name]]
+        chosen = ranked(seed, name, agents)[: given[name]]
         if proof["strata"][name].get("selected", chosen) != chosen:
             fail("sample_mismatch", f"stratum {name or '(all)'}: other agents have the smallest tickets")
         sample += chosen
@@ -210,21 +215,38 @@ def check_draw(proof: dict[str, Any]) -> None:
 # --- the answers
 
 
-def asked(proof: dict[str, Any]) -> set[str]:
-    """The sample; whoever was de-registered before the question came is replaced from the same stratum."""
-    sample, stratum_of = set(proof["sample"]), dict(proof["frame"])
-    replaced = proof.get("replaced", {"gone": [], "by": []})
-    gone, by = replaced["gone"], replaced["by"]
-    strata = [sorted(str(stratum_of.get(agent)) for agent in agents) for agents in (gone, by)]
-    is_known = set(gone) <= sample and set(by) <= set(stratum_of) - sample and len(set(by)) == len(by)
-    if not is_known or strata[0] != strata[1]:
-        fail("sample_mismatch", "the reserve does not stand in for agents of the sample that were gone")
-    return sample - set(gone) | set(by)
+def exchanges(proof: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """Who was gone, who of the reserve was asked instead, and who was passed over before him; in order."""
+    stratum_of, seed = {str(a): str(stratum) for a, stratum in proof["frame"]}, bytes.fromhex(proof["seed"])
+    asked, ever, found = set(proof["sample"]), set(proof["sample"]), []
+    reserves: dict[str, list[str]] = {}
+    for one in proof.get("replaced", []):
+        gone, by = one["gone"], one["by"]
+        if gone not in asked:
+            fail("sample_mismatch", f"{gone} was not asked, so nobody stands in for it")
+        stratum = stratum_of[gone]
+        if stratum not in reserves:
+            agents = [agent for agent, name in stratum_of.items() if name == stratum]
+            reserves[stratum] = ranked(seed, stratum, agents)[proof["strata"][stratum]["n"] :]
+        reserve = reserves[stratum]
+        if by in ever or by not in reserve:
+            fail("sample_mismatch", f"{by} is not of the reserve for {gone}")
+        found.append((gone, by, [agent for agent in reserve[: reserve.index(by)] if agent not in asked]))
+        asked = asked - {gone} | {by}
+        ever.add(by)
+    return found
+
+
+def asked_in_the_end(proof: dict[str, Any]) -> set[str]:
+    asked = set(proof["sample"])
+    for gone, by, _ in exchanges(proof):
+        asked = asked - {gone} | {by}
+    return asked
 
 
 def check_answers(proof: dict[str, Any]) -> dict[str, int]:
     seen: set[str] = set()
-    sample = asked(proof)
+    sample = asked_in_the_end(proof)
     counts = dict.fromkeys(proof["options"], 0)
     manual = 0
     hashes = []
@@ -375,8 +397,27 @@ def check_log(proof: dict[str, Any], vkey: tuple[str, bytes, bytes]) -> None:
         if seen["seq"] != entries["committed"]["seq"] + 2:
             fail("order_mismatch", "the public input is not the second entry after the commitment")
     places = [entries[name]["seq"] for name in needed]
+    places[-1:-1] = check_notes(proof, entries["drawn"]["stmt"]["id"], vkey)
     if places != sorted(set(places)):
         fail("order_mismatch", "the entries do not follow each other as the poll went")
+
+
+def check_notes(proof: dict[str, Any], drawn_id: str, vkey: tuple[str, bytes, bytes]) -> list[int]:
+    """Say where the log tells of each exchange: whom the operator called gone stands there for all to see."""
+    expected = exchanges(proof)
+    names = [f"replaced {number}" for number in range(len(expected))]
+    given = (proof.get("receipts") or {}).get("replaced") or []
+    entries = read_receipts(dict(zip(names, given, strict=False)), names, vkey)
+    for name, (gone, by, passed) in zip(names, expected, strict=True):
+        text = f"{gone} was de-registered before the question reached it: {by}, next in the reserve"
+        text += " of its stratum, is asked instead."
+        if passed:
+            text += f" Passed over, as not active: {', '.join(passed)}."
+        meant = {"v": "ecp.annotation/1", "kind": "note", "actor": "system:polls", "target": drawn_id}
+        stmt = entries[name]["stmt"]
+        if any(stmt.get(member) != value for member, value in {**meant, "text": text}.items()):
+            fail("entry_mismatch", f"the note on {gone} says something else than the proof")
+    return [entries[name]["seq"] for name in names]
 
 
 def read_receipts(

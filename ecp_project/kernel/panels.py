@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
-    from uuid import UUID
 
 HAS = "has_"
 
@@ -99,18 +98,6 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A form as a person sent it, and how the log names that person."""
-
-    form: Mapping[str, str]
-    pseudonym: UUID
-
-    @property
-    def actor(self) -> str:
-        return f"staff:{self.pseudonym}"
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
     """A page of its own at `/console/<path>`, with the members of a panel; `title` may be a lazy text.
 
@@ -128,7 +115,7 @@ class Page:
     template: str
     load: Callable[[PanelContext], Mapping[str, object] | None]
     parameters: Sequence[str] = ()
-    act: Callable[[PanelContext, Sent], str | Mapping[str, object]] | None = None
+    act: Callable[[PanelContext, Mapping[str, str]], str | Mapping[str, object]] | None = None
     writers: str = ""
     is_listed: bool = True
     has_frame: bool = True

@@ -15,6 +15,7 @@ from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.signing import kid_of, public_from_seed
 from ledger.models import Agent, AgentKey
 from ledger.selectors.entries import OrgScope
+from tests.advisory.polls.agents import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,10 +32,6 @@ BODY: dict[str, Any] = {
     "quorum": {"min_responses": 3, "min_response_rate_pct": 30},
 }
 MINUTE = timedelta(minutes=1)
-
-
-def seed_of(slug: str) -> bytes:
-    return sha256(slug.encode()).digest()
 
 
 def asked_agents(people: People, count: int, **others: Any) -> list[Agent]:

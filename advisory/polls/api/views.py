@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -25,7 +23,7 @@ from ecp_project.kernel.canonical import parse_document
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import BadRequest, PermissionDenied
 from ledger.api import requests
-from ledger.api.views import READERS, LedgerView, actor_of, json_answer
+from ledger.api.views import READERS, LedgerView, actor_of, json_answer, waiting
 from ledger.models import Organisation
 
 if TYPE_CHECKING:
@@ -38,9 +36,6 @@ MAKERS = ("operator", "admin")
 MAX_WAIT_S = 25
 STEP_S = 0.5
 CSV, JSONL = "text/csv", "application/x-ndjson"
-
-# Agents that wait for a question may hold at most a quarter of a process's threads.
-_waiting = threading.BoundedSemaphore(max(1, settings.ECP_WEB_THREADS // 4))
 
 READ = allow(scope="polls:read", read=READERS)
 WRITE = allow(scope="polls:write", write=MAKERS)
@@ -292,14 +287,14 @@ class PollInbox(PollView):
             raise BadRequest("bad_value", f"wait is a whole number from 0 to {MAX_WAIT_S}")
         scope, agent_id = self.scope(request), agent_of(self.principal(request))
         found = delivery.inbox_read(scope=scope, agent_id=agent_id, now=utc_now())
-        if not found and wait and _waiting.acquire(blocking=False):
+        if not found and wait and waiting.acquire(blocking=False):
             try:
                 end = time.monotonic() + wait
                 while not found and time.monotonic() < end:
                     time.sleep(STEP_S)
                     found = delivery.inbox_read(scope=scope, agent_id=agent_id, now=utc_now())
             finally:
-                _waiting.release()
+                waiting.release()
         return json_answer({"results": [selectors.invitation_document(one) for one in found]})
 
 

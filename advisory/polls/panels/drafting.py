@@ -16,7 +16,7 @@ from ledger.models import Organisation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ecp_project.kernel.panels import PanelContext, Sent
+    from ecp_project.kernel.panels import PanelContext
 
 MARGINS = (5, 10, 15, 20, 30)
 CONFIDENCES = (90, 95, 99)
@@ -64,27 +64,27 @@ def _table(askable: int) -> list[tuple[int, list[int]]]:
     ]
 
 
-def draft(about: PanelContext, sent: Sent) -> str | Mapping[str, object]:
+def draft(about: PanelContext, form: Mapping[str, str]) -> str | Mapping[str, object]:
     """Write the draft, or with the other button work out a size and keep what was typed."""
-    if sent.form.get("do") == "size":
-        return _sized(about, sent)
+    if form.get("do") == "size":
+        return _sized(about, form)
     try:
         take("poll", str(about.scope.organisation_id))
         poll = lifecycle.poll_create(
             organisation=Organisation(id=about.scope.organisation_id),
             scope=scope_of(about),
-            document=poll_body_of(sent.form),
-            created_by=sent.actor,
+            document=poll_body_of(form),
+            created_by=about.actor,
             now=about.now,
         )
     except EcpError as problem:
-        return _shown(about, sent.form, problem)
+        return _shown(about, form, problem)
     return url(POLL, about, poll=poll.id)
 
 
-def _sized(about: PanelContext, sent: Sent) -> Mapping[str, object]:
-    size = {name: sent.form.get(name, "") for name in SIZE_FIELDS}
-    found = _shown(about, sent.form) | {"size": size}
+def _sized(about: PanelContext, form: Mapping[str, str]) -> Mapping[str, object]:
+    size = {name: form.get(name, "") for name in SIZE_FIELDS}
+    found = _shown(about, form) | {"size": size}
     numbers = [int(value) if value.isascii() and value.isdecimal() else -1 for value in size.values()]
     document = dict(zip(("frame_size", "margin_pct", "confidence_pct"), numbers, strict=True))
     try:

@@ -133,7 +133,7 @@ def shown(to: Callable[..., str], about: PanelContext, poll: Poll) -> dict[str, 
         ] if poll.drawn_id else [],
         "rules": _rules(poll),
         "steps_taken": [
-            {"name": words.STATES[step.name], "entry": step.entry, "url": record_url(step.entry.uid)}
+            {"name": words.TAKEN[step.name], "entry": step.entry, "url": record_url(step.entry.uid)}
             for _poll, step in console.steps_of([poll])
         ],
         "input_url": _input_url(poll),
@@ -151,7 +151,9 @@ def shown(to: Callable[..., str], about: PanelContext, poll: Poll) -> dict[str, 
         "method": words.METHODS.get(result.get("headline", {}).get("method", ""), ""),
         "disclaimer": result.get("disclaimer")
         or disclaimer(
-            answered=progress["answered"] if progress else 0, drawn=drawn, frame_size=poll.frame_size or 0
+            answered=progress["answered"] if progress else 0,
+            drawn=drawn if poll.drawn_id else 0,
+            frame_size=poll.frame_size or 0,
         ),
     }  # fmt: skip
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from advisory.polls.models import PollSchedule
-    from ecp_project.kernel.panels import PanelContext, Sent
+    from ecp_project.kernel.panels import PanelContext
 
 RUNS_SHOWN = 10
 DONE = {
@@ -70,31 +70,31 @@ def _result(run: Any) -> Mapping[str, Any]:
     return result
 
 
-def act(about: PanelContext, sent: Sent) -> str | Mapping[str, object]:
-    what = sent.form.get("do", "create")
+def act(about: PanelContext, form: Mapping[str, str]) -> str | Mapping[str, object]:
+    what = form.get("do", "create")
     try:
         if what == "create":
-            _create(about, sent)
+            _create(about, form)
         elif what in DONE:
-            _change(about, what, sent.form.get("schedule", ""))
+            _change(about, what, form.get("schedule", ""))
         else:
             raise BadRequest("value_invalid", "do is create, pause, resume or run", pointer="/do")
     except EcpError as problem:
-        return _shown(about, sent.form if what == "create" else None, problem)
+        return _shown(about, form if what == "create" else None, problem)
     return url(SCHEDULES, about, done=what)
 
 
-def _create(about: PanelContext, sent: Sent) -> None:
+def _create(about: PanelContext, form: Mapping[str, str]) -> None:
     names = {field.name for field in SCHEDULE_FIELDS}
     document: dict[str, Any] = {
-        name: value.strip() for name, value in sent.form.items() if name in names and value.strip()
+        name: value.strip() for name, value in form.items() if name in names and value.strip()
     }
-    template = poll_body_of(sent.form)
+    template = poll_body_of(form)
     template.pop("decision_id", None)
     schedules.schedule_create(
         organisation=Organisation(id=about.scope.organisation_id),
         document=document | {"template": template},
-        created_by=sent.actor,
+        created_by=about.actor,
         now=about.now,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from advisory.polls.models import Poll
-    from ecp_project.kernel.panels import PanelContext, Sent
+    from ecp_project.kernel.panels import PanelContext
 
 
 def _step_named(about: PanelContext) -> str:
@@ -70,21 +71,21 @@ def _numbers(poll: Poll, step: str) -> str:
     return ""
 
 
-def take_step(about: PanelContext, sent: Sent) -> str | Mapping[str, object]:
+def take_step(about: PanelContext, form: Mapping[str, str]) -> str | Mapping[str, object]:
     poll, step = poll_named(about), _step_named(about)
-    reason = sent.form.get("reason", "")
+    reason = form.get("reason", "")
     face = NetworkOpinionPoll(poll)
     try:
         if step == "commit":
-            face.commit(actor=sent.actor, now=about.now)
+            face.commit(actor=about.actor, now=about.now)
         elif step == "draw":
-            face.draw(actor=sent.actor, now=about.now)
+            face.draw(actor=about.actor, now=about.now)
         elif step == "open":
             face.open(now=about.now)
         elif step == "close":
-            face.close(actor=sent.actor, now=about.now, reason=reason or None)
+            face.close(actor=about.actor, now=about.now, reason=reason or None)
         else:
-            face.cancel(actor=sent.actor, now=about.now, reason=reason)
+            face.cancel(actor=about.actor, now=about.now, reason=reason)
     except EcpError as problem:
         return confirmation(about) | {"problem": problem, "reason": reason}
     return url(POLL, about, poll=poll.id, done=step)
@@ -106,15 +107,17 @@ def by_hand(about: PanelContext) -> dict[str, object]:
     }
 
 
-def answer_by_hand(about: PanelContext, sent: Sent) -> str | Mapping[str, object]:
+def answer_by_hand(about: PanelContext, form: Mapping[str, str]) -> str | Mapping[str, object]:
     poll = poll_named(about)
     names = ("invitation_id", "choice", "reason", "rationale")
-    entry = {name: sent.form[name] for name in names if sent.form.get(name)}
+    entry = {name: form[name] for name in names if form.get(name)}
     try:
         bodies.checked(bodies.MANUAL, entry)
-        answers.answer_enter(poll_id=poll.id, entry=entry, pseudonym=sent.pseudonym, now=about.now)
+        answers.answer_enter(
+            poll_id=poll.id, entry=entry, pseudonym=UUID(about.actor.removeprefix("staff:")), now=about.now
+        )
     except EcpError as problem:
         field = (problem.pointer or "").rpartition("/")[2]
         faulty = field if field in {"choice", "reason"} else ""
-        return by_hand(about) | {"problem": problem, "faulty": faulty, "given": sent.form}
+        return by_hand(about) | {"problem": problem, "faulty": faulty, "given": form}
     return url(BY_HAND, about, poll=poll.id, done="yes")

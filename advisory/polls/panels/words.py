@@ -19,6 +19,13 @@ STATES: Mapping[str, StrOrPromise] = {
     "closed": _("closed"),
     "cancelled": _("cancelled"),
 }
+# What an entry of the log says of a poll.
+TAKEN: Mapping[str, StrOrPromise] = {
+    "committed": _("committed"),
+    "drawn": _("drawn"),
+    "closed": _("closed"),
+    "cancelled": _("cancelled"),
+}
 # Each drawn agent is in one of these; none of them is an opinion.
 CLASSES: Mapping[str, tuple[StrOrPromise, StrOrPromise]] = {
     "answered": (_("answered"), _("a valid answer came before the deadline")),

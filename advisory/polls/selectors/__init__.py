@@ -19,6 +19,7 @@ from advisory.polls.models import (
     State,
     Transport,
 )
+from advisory.polls.selectors.exchanges import exchanges_of
 from ecp_project.kernel.canonical import encode
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import Conflict, NotFound
@@ -28,12 +29,14 @@ from ledger.models import POSITIONS_PER_LOG, Entry, Log
 from ledger.selectors.proofs import newest_checkpoint, reader
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
     from django.db.models import QuerySet
 
     from ledger.selectors.entries import OrgScope
+    from ledger.selectors.proofs import SignedSize
 
 FINAL = (State.CLOSED, State.CANCELLED)
 INBOX_LIMIT = 100
@@ -212,6 +215,7 @@ def proof_of(poll: Poll) -> dict[str, Any]:
     drawn = draw_of(poll)
     responses = [response_document(response) for response in counted_responses(poll)]
     tally = (poll.results or {})["tally"]
+    replaced = exchanges_of(poll, drawn.sample)
     return {
         "v": "ecp.poll.proof/1",
         "poll_id": str(poll.id),
@@ -238,13 +242,13 @@ def proof_of(poll: Poll) -> dict[str, Any]:
         },
         "sample": list(drawn.sample),
         "sample_hash": poll.sample_hash,
-        **_replaced(poll, drawn),
+        **({"replaced": [{"gone": one.gone, "by": one.by} for one in replaced]} if replaced else {}),
         "responses": responses,
         "responses_root": poll.responses_root,
         "tally": tally,
         "drawn": len(drawn.sample),
         "answered": len(responses),
-        "receipts": receipts_of(poll),
+        "receipts": receipts_of(poll, [one.entry for one in replaced]),
         "weakness": WEAKNESS,
         "earlier": earlier_polls(poll),
     }
@@ -261,15 +265,6 @@ def draw_of(poll: Poll) -> sampling.Draw:
     )
 
 
-def _replaced(poll: Poll, drawn: sampling.Draw) -> dict[str, Any]:
-    """Who of the sample was gone before the question came, and who of the reserve was asked instead."""
-    asked = set(poll.invitations.values_list("agent__slug", flat=True))
-    sample = set(drawn.sample)
-    if asked == sample:
-        return {}
-    return {"replaced": {"gone": sorted(sample - asked), "by": sorted(asked - sample)}}
-
-
 WEAKNESS = (
     "operator-influenced: whoever runs this log knows the secret and writes the entries, so it could try "
     "many entries and keep the one whose draw it likes. Only a public random source or independent witnesses "
@@ -277,7 +272,7 @@ WEAKNESS = (
 )
 
 
-def receipts_of(poll: Poll) -> dict[str, Any]:
+def receipts_of(poll: Poll, replaced: Sequence[Entry] = ()) -> dict[str, Any]:
     """Give the exact entries of the poll's steps with their proofs, as far as they are signed yet."""
     assert poll.log_id is not None, poll.id
     base = poll.log_id * POSITIONS_PER_LOG
@@ -287,14 +282,20 @@ def receipts_of(poll: Poll) -> dict[str, Any]:
     )
     names = {poll.committed_id: "committed", poll.drawn_id: "drawn", poll.closed_id: "closed"}
     signed = newest_checkpoint(poll.log_id)
-    found = {}
-    for entry in steps.order_by("id"):
-        receipt = {"entry": bytes(entry.entry).decode()}
-        if signed is not None and entry.seq < signed.size:
-            path = inclusion_proof(entry.seq, signed.size, reader(poll.log_id, signed.size))
-            receipt["tlog_proof"] = format_proof(entry.seq, path, signed.note)
-        found[names.get(entry.uid, "input")] = receipt
+    found: dict[str, Any] = {
+        names.get(entry.uid, "input"): _receipt(entry, signed) for entry in steps.order_by("id")
+    }
+    if replaced:
+        found["replaced"] = [_receipt(entry, signed) for entry in replaced]
     return found
+
+
+def _receipt(entry: Entry, signed: SignedSize | None) -> dict[str, str]:
+    receipt = {"entry": bytes(entry.entry).decode()}
+    if signed is not None and entry.seq < signed.size:
+        path = inclusion_proof(entry.seq, signed.size, reader(entry.log_id, signed.size))
+        receipt["tlog_proof"] = format_proof(entry.seq, path, signed.note)
+    return receipt
 
 
 def invitation_document(invitation: PollInvitation) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ecp_project.console.views.desk import desk_of
 from ecp_project.console.views.panels import FETCHED, draw, may_see
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import EcpError, NotFound, PermissionDenied
-from ecp_project.kernel.panels import Page, Sent, registry
+from ecp_project.kernel.panels import Page, registry
 from ledger.changelist import request_viewer
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def _acted(request: HttpRequest, contributed: Page, desk: Desk) -> str | Mapping
         raise PermissionDenied("role_missing", _("This form is for other roles."))
     form = {name: value for name, value in request.POST.items() if isinstance(value, str)}
     form.pop("csrfmiddlewaretoken", None)
-    pseudonym = request_viewer(request).pseudonyms[desk.scope.organisation_id]
-    return contributed.act(desk.about, Sent(form, pseudonym))
+    return contributed.act(desk.about, form)
 
 
 def panel(request: HttpRequest, key: str) -> HttpResponse:

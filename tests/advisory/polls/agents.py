@@ -7,14 +7,19 @@ import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from tests.factories.polls import seed_of
 from tests.shared import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def seed_of(slug: str) -> bytes:
+    """The seed of an agent's key follows from its name."""
+    return sha256(slug.encode()).digest()
 
 
 def example() -> Any:

@@ -103,6 +103,25 @@ def test_cancelling_asks_for_a_reason_and_shows_it(people: People) -> None:
     assert "Irrevocable" not in shown(people.ada, STEP, poll=story.id, step="cancel")
 
 
+def test_a_cancelled_poll_is_called_neither_inconclusive_nor_waiting(people: People) -> None:
+    """It has no result; its page tells what happened to it and promises nothing."""
+    story = walked(people, "committed")
+    lifecycle.poll_cancel(
+        poll_id=story.id, actor="system:test", now=story.now, reason="Nobody needs it any more."
+    )
+    Story(people).commit()  # asks the same again, so it names the one before
+    pages = [shown(people.ben, POLL, poll=poll.id) for poll in Poll.objects.order_by("id")]
+    cancelled, again = (words(page) for page in pages)
+    for page in (cancelled, again, words(shown(people.ben, POLLS))):
+        assert "inconclusive" not in page
+    assert "3 agents could have been asked; none was drawn." in cancelled
+    assert "0 answers from 0 sampled agents of 3" in cancelled
+    assert ": committed," in cancelled
+    assert "not there yet" not in cancelled
+    assert f"{story.id} : cancelled" in again
+    assert "3 agents can be asked; 3 of them are to be drawn." in again
+
+
 @pytest.mark.parametrize(
     ("change", "field", "text"),
     [

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.conf import settings as project_settings
 
-from advisory.polls import transport
 from advisory.polls.models import PollInvitation, PollResponse
 from advisory.polls.services import delivery as deliveries
-from ecp_project.api import delivery, outbound
+from ecp_project.api import calls, delivery, outbound
 from ecp_project.api.outbound import GuardedTransport
 from ecp_project.kernel.clock import utc_now
 from ledger.models import Agent
@@ -138,5 +137,5 @@ def _client(resolver: Any) -> Any:
 
 
 def test_request_is_small_and_answer_is_counted_after_its_last_byte() -> None:
-    assert transport.MAX_REQUEST == 16 * 1024
+    assert calls.MAX_REQUEST == 16 * 1024
     assert outbound.MAX_ANSWER == 64 * 1024
