@@ -12,7 +12,7 @@ from ecp_project.console.dashboard import chart_document, dashboard_log, summary
 from ecp_project.console.ranges import range_given
 from ecp_project.kernel.clock import utc_now
 from ledger.api import requests
-from ledger.api.views import LedgerView, json_answer
+from ledger.api.base import LedgerView, json_answer
 
 if TYPE_CHECKING:
     from django.http import HttpResponse

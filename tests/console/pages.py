@@ -228,8 +228,8 @@ if HAS_FRICTION:
     }
     WRONG["level=odd"] = 400
 
-# What admins may not see, by the role that may, and pages on which operators find more than admins do: private
-# values, the form for notes.
+# What admins may not see, by the role that may, and pages on which operators find more: private values
+# and the form for notes.
 SEEN_BY: dict[str, tuple[str, ...]] = {
     "operator": (
         *PAGES["admin:ledger_decision_change"],

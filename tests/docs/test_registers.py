@@ -12,7 +12,7 @@ from ecp_project.celery import app
 from ecp_project.kernel import canonical
 from ecp_project.kernel.errors import PROBLEMS
 from ledger import sequencer
-from ledger.api import views
+from ledger.api import logs
 from ledger.core import decision, entry
 from ledger.core.statement import LEDGER_STATEMENTS, kind_of
 from tests.docs.documents import OURS, PROJECT, every_text, read, section, table
@@ -75,7 +75,7 @@ def test_architecture_md_lists_every_task() -> None:
         ("`context` and `explanation_detail` together", (f"{decision.MAX_PRIVATE_BYTES >> 10} KiB",)),
         ("batch", (f"{parsers.MAX_LINES:,} lines", f"{parsers.MAX_BATCH >> 20} MiB")),
         ("request target", (f"{pagination.MAX_TARGET >> 10} KiB",)),
-        ("page", (f"{pagination.MAX_SIZE} decisions", f"{views.MAX_RANGE:,} entries")),
+        ("page", (f"{pagination.MAX_SIZE} decisions", f"{logs.MAX_RANGE:,} entries")),
         ("appends that wait in one process", (f"{sequencer.MAX_OUTSTANDING:,}",)),
         ("wait for a commit", (f"{sequencer.WAIT_S:.0f} s",)),
     ],

@@ -160,10 +160,9 @@ def nothing_at() -> dict[str, Any]:
     """The same places, where nothing is and nothing ever was."""
     numbers = (
         "decision", "entry", "act", "agent", "agentkey", "apikey", "erasure", "organisation",
-        "membership", "user", "group", "seq",
+        "membership", "user", "group", "seq", "version", "duty", "target", "simulation", "poll_open",
     )  # fmt: skip
     ids = {name: new_uuid7(utc_now()) for name in ("uid", "view", "export", "pack", "session")}
-    numbers += ("version", "duty", "target", "simulation", "poll_open")
     ids |= {name: new_uuid7(utc_now()) for name in ("advice", "bypass")}
     return dict.fromkeys(numbers, UNKNOWN) | ids | {"hash": "0" * 64, "log": "no-such-log"}
 

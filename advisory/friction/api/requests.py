@@ -13,7 +13,7 @@ from advisory.friction.selectors.recorded import MOST, RecordedFilter
 from ecp_project.api.parsers import read_document
 from ecp_project.kernel.errors import BadRequest, EcpError, NotFound
 from ecp_project.kernel.ids import is_uuid7
-from ledger.api.views import idempotency_key
+from ledger.api.base import idempotency_key
 from ledger.core.decision import DecisionRecord
 from ledger.core.fields import Text
 

@@ -18,7 +18,7 @@ from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import BadRequest
 from ledger.api import requests
 from ledger.api.authentication import default_log_of
-from ledger.api.views import LedgerView, actor_of, json_answer
+from ledger.api.base import LedgerView, actor_of, json_answer
 
 if TYPE_CHECKING:
     from django.http import HttpResponse

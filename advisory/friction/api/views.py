@@ -25,7 +25,7 @@ from ecp_project.kernel.clock import format_time, utc_now
 from ecp_project.kernel.errors import BadRequest
 from ledger.api import requests
 from ledger.api.authentication import default_log_of
-from ledger.api.views import LedgerView, actor_of, json_answer, waiting
+from ledger.api.base import LedgerView, actor_of, json_answer, waiting
 from ledger.core.fields import Text
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from ecp_project.kernel.canonical import parse_document
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import BadRequest, PermissionDenied
 from ledger.api import requests
-from ledger.api.views import READERS, LedgerView, actor_of, json_answer, waiting
+from ledger.api.base import READERS, LedgerView, actor_of, json_answer, waiting
 from ledger.models import Organisation
 
 if TYPE_CHECKING:

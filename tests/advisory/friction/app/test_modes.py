@@ -14,7 +14,7 @@ from advisory.friction.models import FrictionAdvice, FrictionInvalidLink
 from advisory.friction.services import observing
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.ids import new_uuid7
-from ledger.api import views
+from ledger.api import base
 from ledger.models import EntrySearch
 from tests.advisory.friction.app.test_commands import run
 from tests.advisory.friction.world import DF1, activate
@@ -171,7 +171,7 @@ def test_beyond_a_quarter_of_the_threads_nobody_waits(world: World, monkeypatch:
     monkeypatch.setattr("advisory.friction.api.views.waiting", taken)
     answer = world.get(f"advice/{advice}/?wait=30")
     assert (answer.status_code, answer.headers["Retry-After"]) == (200, "1")
-    assert views.waiting is not taken
+    assert base.waiting is not taken
 
 
 # --- links that do not hold
