@@ -33,8 +33,8 @@ OVER = {
 RECORDING = 3  # a savepoint, the lock on the session, the row of its list
 # A part waits no longer than it may: the limit is set in a transaction of its own, and asks nothing.
 PATIENCE = ("BEGIN", "COMMIT", "SELECT set_config")
-# Where parts of apps stand on a page of the ledger. Each has the budget of a fragment and three statements more for
-# its time limit: BEGIN, SET LOCAL, COMMIT.
+# Where parts of apps stand on a page of the ledger. Each has the budget of a fragment and three statements
+# more for its time limit: BEGIN, SET LOCAL, COMMIT.
 FRAMED = FRAGMENT + 3
 ON_RECORDS = (Slot.RECORD_ADVICE, Slot.RECORD_RESPONSIBILITY, Slot.TIMELINE)
 ON_AGENTS = (Slot.AGENT,)
