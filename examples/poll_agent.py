@@ -20,6 +20,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 DOMAIN = b"ECP-POLL-RESPONSE-v1\n"
+INVITATION = "ecp.poll.invitation/1"
 MAX_INVITATION = 16 * 1024
 
 
@@ -63,7 +64,13 @@ def handler(slug: str, seed: bytes) -> type[BaseHTTPRequestHandler]:
             if not 0 < length <= MAX_INVITATION:
                 self.send_error(413)
                 return
-            body = answer(json.loads(self.rfile.read(length)), slug=slug, seed=seed)
+            document = json.loads(self.rfile.read(length))
+            if document.get("v") != INVITATION:  # such as news of a step of friction
+                self.send_response(202)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            body = answer(document, slug=slug, seed=seed)
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -74,11 +74,12 @@ class TargetKind(models.TextChoices):
 
 
 class Occasion(models.TextChoices):
-    """Why somebody is told: the step was suggested, half of its time is over, or all of it."""
+    """Why somebody is told: the step was suggested, half of its time is over, all of it, or an answer."""
 
     FIRST = "first", _("Suggested")
     HALF = "half", _("Reminder at half time")
     DEADLINE = "deadline", _("Reminder at the deadline")
+    ANSWERED = "answered", _("The agent is told")
 
 
 class NoticeState(models.TextChoices):
@@ -539,7 +540,7 @@ class NotificationTarget(models.Model):
 
 
 class FrictionNotice(models.Model):
-    """One message about one step to one target, and what became of it."""
+    """One message about one step to one target, or to the agent about one answer, and what became of it."""
 
     id = models.UUIDField(primary_key=True)
     advice = models.ForeignKey(FrictionAdvice, on_delete=models.PROTECT, related_name="notices")
@@ -548,6 +549,13 @@ class FrictionNotice(models.Model):
     target_name = models.CharField(max_length=64)
     target = models.ForeignKey(
         NotificationTarget, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    # What the agent is told of; `target_name` is the agent then, and its endpoint the address.
+    outcome = models.OneToOneField(
+        FrictionStepOutcome, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    comment = models.OneToOneField(
+        FrictionComment, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     state = models.CharField(max_length=16, choices=NoticeState)
     attempts = models.IntegerField(default=0)
@@ -562,9 +570,26 @@ class FrictionNotice(models.Model):
             models.Index(fields=["next_attempt_at"], condition=Q(state="pending"), name="notice_pending")
         ]
         constraints = [
-            models.UniqueConstraint(fields=["advice", "n", "occasion", "target_name"], name="notice_once"),
+            # An agent is told of every answer, and a step may have several; each answer has one message.
+            models.UniqueConstraint(
+                fields=["advice", "n", "occasion", "target_name"],
+                condition=~Q(occasion="answered"),
+                name="notice_once",
+            ),
             models.CheckConstraint(condition=Q(state__in=NoticeState.values), name="notice_state"),
             models.CheckConstraint(condition=Q(occasion__in=Occasion.values), name="notice_occasion"),
+            models.CheckConstraint(
+                condition=(~Q(occasion="answered") & Q(outcome__isnull=True, comment__isnull=True))
+                | (
+                    Q(occasion="answered", target__isnull=True)
+                    & ~Q(state="undeliverable")
+                    & (
+                        Q(outcome__isnull=False, comment__isnull=True)
+                        | Q(outcome__isnull=True, comment__isnull=False)
+                    )
+                ),
+                name="notice_answered",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -130,7 +130,7 @@ class AdviceAdmin(FrictionAdmin):
             )  # fmt: skip
         except (BadRequest, Conflict, Unavailable) as problem:
             return self._page(request, desk, row, problem)
-        messages.success(request, _("Recorded. The agent sees it when it looks; nothing has held it up."))
+        messages.success(request, _("Recorded. The agent can read it now; nothing has held it up."))
         return HttpResponseRedirect(f"{request.path}#step-{n}")
 
 

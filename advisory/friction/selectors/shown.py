@@ -217,7 +217,7 @@ def _steps(
     done, bypassed = steps_done(row), steps_bypassed(row)
     waits = {wait.n: wait for wait in row.waits.all()}
     notices: dict[int, list[FrictionNotice]] = {}
-    for notice in row.notices.order_by("created_at", "target_name"):
+    for notice in row.notices.select_related("outcome").order_by("created_at", "target_name"):
         notices.setdefault(notice.n, []).append(notice)
     shown = []
     for step in row.result["steps"]:

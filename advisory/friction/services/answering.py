@@ -1,6 +1,6 @@
 """What a person answers to a step: done, declined with a reason, or a comment (FRICTION 10.1).
 
-The agent is not held up by any of it; it learns of the answer when it looks.
+The agent is not held up by any of it; it learns of the answer when it looks, or at its endpoint.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from django.db import transaction
 from advisory.friction.models import FrictionAdvice, FrictionComment, Outcome
 from advisory.friction.selectors.people import office_of
 from advisory.friction.services.following import outcome_record
+from advisory.friction.services.telling import agent_tell
 from ecp_project.kernel.errors import BadRequest, Conflict, PermissionDenied
 from ecp_project.kernel.ids import new_uuid7
 from ledger.core.fields import Text, visible_characters
@@ -89,5 +90,8 @@ def _comment(*, log: Log, advice: FrictionAdvice, n: int, text: str, actor: str,
         text=f"step {n}: {text}",
     )  # fmt: skip
     with transaction.atomic():
-        FrictionComment.objects.create(id=UUID(uid), advice=advice, n=n, actor=actor, text=text, at=now)
+        said = FrictionComment.objects.create(
+            id=UUID(uid), advice=advice, n=n, actor=actor, text=text, at=now
+        )
+        agent_tell(said=said, now=now)
         TransparencyLedger(log).append_statement(stmt, now=now)

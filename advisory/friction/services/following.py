@@ -27,6 +27,7 @@ from advisory.friction.models import (
 from advisory.friction.selectors import advice as advices
 from advisory.friction.selectors.people import office_of
 from advisory.friction.services.queueing import steps_settle
+from advisory.friction.services.telling import agent_tell
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import BadRequest, Conflict, PermissionDenied
 from ecp_project.kernel.ids import new_uuid7
@@ -252,6 +253,7 @@ def outcome_record(
                 evidence_url=evidence_url, at=now, id=UUID(new_uuid7(now)),
             )  # fmt: skip
             stored.save(force_insert=True)
+            agent_tell(said=stored, now=now)
             stmt = build_annotation(
                 id_=str(stored.id), org=log.organisation.slug, ts=now, actor=actor, kind="outcome",
                 target=str(row.pk), text=text, status="success" if is_success else "partial",

@@ -2,6 +2,7 @@
 
 A message is claimed before it is sent, by the number of its attempt, so that two workers never count one
 twice; a worker that is killed has used one attempt up. What failed is shown beside the step, never hidden.
+Messages to agents (`telling.py`) are sent from here too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from advisory.friction.models import (
     TargetKind,
 )
 from advisory.friction.selectors.words import step_words
+from advisory.friction.services.telling import answer_send
 from ecp_project.api import calls
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.ids import new_uuid7
@@ -95,9 +97,11 @@ def notice_deliver(*, notice_id: UUID, clock: Callable[[], datetime]) -> None:
     notice = _claim(notice_id, clock())
     if notice is None:
         return
-    assert notice.target is not None, notice.pk
-    send = _by_mail if notice.target.kind == TargetKind.MAIL else _by_webhook
-    outcome = send(notice, notice.target, clock())
+    if notice.target is None:
+        outcome = answer_send(notice=notice, now=clock())
+    else:
+        send = _by_mail if notice.target.kind == TargetKind.MAIL else _by_webhook
+        outcome = send(notice, notice.target, clock())
     _note(notice, outcome, clock())
 
 
@@ -105,13 +109,14 @@ def _claim(notice_id: UUID, now: datetime) -> FrictionNotice | None:
     with transaction.atomic():
         notice = (
             FrictionNotice.objects.select_for_update(of=("self",), skip_locked=True)
-            .select_related("advice__organisation", "target")
+            .select_related("advice__organisation", "target", "outcome", "comment")
             .filter(pk=notice_id, state=NoticeState.PENDING, next_attempt_at__lte=now)
             .first()
         )
         if notice is None:
             return None
-        if notice.target is None or not notice.target.active:
+        is_for_agent = notice.occasion == Occasion.ANSWERED
+        if not is_for_agent and (notice.target is None or not notice.target.active):
             notice.state, notice.next_attempt_at = NoticeState.UNDELIVERABLE, None
             notice.save(update_fields=["state", "next_attempt_at"])
             return None

@@ -6,6 +6,7 @@ import base64
 import threading
 from datetime import timedelta
 from hashlib import sha256
+from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,8 +19,8 @@ from ecp_project.api import calls, delivery
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.signing import b64url_decode, verify
 from ledger.models import Agent, AgentStatus, Log, Mode
-from tests.advisory.polls.agents import Town, living
-from tests.factories.polls import Story, asked_agents
+from tests.advisory.polls.agents import Town, example, living
+from tests.factories.polls import Story, asked_agents, seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +118,23 @@ def test_call_is_signed_and_keeps_its_idempotency_key(people: People, town: Town
     assert verify(b64url_decode(key["public_key"]), signature, base)
     assert f'keyid="{key["kid"]}"' in parameters
     assert len(body) <= calls.MAX_REQUEST
+
+
+def test_the_example_leaves_alone_what_is_no_question(town: Town) -> None:
+    del town
+    agent = example()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), agent.handler("pricing-bot", seed_of("pricing-bot")))
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    outcome = calls.call(
+        url=f"http://127.0.0.1:{server.server_port}/",
+        document={"v": "ecp.friction.answer/1", "id": "x"},
+        idempotency_key="x",
+        now=utc_now(),
+    )
+    thread.join(10)
+    server.server_close()
+    assert outcome == calls.Outcome(is_delivered=True)
 
 
 def test_two_sweepers_share_what_is_due(people: People, town: Town) -> None:

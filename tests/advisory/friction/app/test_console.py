@@ -144,11 +144,12 @@ def test_the_record_tells_its_advice_and_what_became_of_it(world: World) -> None
         {"advice_id": advice["id"], "level": "high", "bypassed": True, "bypass_reason": REASON["reason_text"]}
     )
     world.reconcile()
+    steps = ", ".join(str(step["n"]) for step in advice["steps"])  # one more outside staffed hours
     for entry in Entry.objects.filter(uid__in=(uid, advice["id"])):
         kind = "decision" if entry.action else "entry"
         page = text(world, "viewer", f"/console/ledger/{kind}/{entry.pk}/change/")
         assert "Moves 2500000 EUR" in page
-        assert "Bypassed steps 1, 2, 3, 4, 5, pay-agent-3" in page
+        assert f"Bypassed steps {steps}, pay-agent-3" in page
         assert "Review due" in page
 
 
@@ -256,7 +257,9 @@ def test_a_dry_run_shows_every_comparison_and_records_nothing(world: World) -> N
         f"{RULES}try/", {"version": str(version.pk), "proposal": json.dumps(nearly)}
     )
     page = answer.content.decode()
-    for told in ("Nothing was recorded", "65 points", "PAY-100", "SOC-100 (affected_people)", "≥ 1000000"):
+    # Outside staffed hours OPS-110 adds its 15.
+    points = "80 points" if ", outside 07-19 h" in page else "65 points"
+    for told in ("Nothing was recorded", points, "PAY-100", "SOC-100 (affected_people)", "≥ 1000000"):
         assert told in page, told
     for wrong in ("{", '{"action": 1}', "[]"):
         refused = world.client("viewer").post(f"{RULES}try/", {"version": str(version.pk), "proposal": wrong})
