@@ -115,6 +115,10 @@ def _claim(notice_id: UUID, now: datetime) -> FrictionNotice | None:
         )
         if notice is None:
             return None
+        if notice.attempts >= MAX_ATTEMPTS:  # the worker of the last one was killed before it could say so
+            notice.state, notice.next_attempt_at, notice.last_error = NoticeState.FAILED, None, "worker_lost"
+            notice.save(update_fields=["state", "next_attempt_at", "last_error"])
+            return None
         is_for_agent = notice.occasion == Occasion.ANSWERED
         if not is_for_agent and (notice.target is None or not notice.target.active):
             notice.state, notice.next_attempt_at = NoticeState.UNDELIVERABLE, None

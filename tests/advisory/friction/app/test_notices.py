@@ -97,6 +97,14 @@ def test_a_mail_server_that_is_down_is_tried_again_and_then_shown(told: World, s
     assert b"mail_failed" in page.content
 
 
+def test_a_message_whose_workers_are_killed_ends_as_failed(told: World, mailoutbox: list[Any]) -> None:
+    target(told)
+    told.ask()
+    FrictionNotice.objects.update(attempts=MAX_ATTEMPTS)  # each one claimed it and told nothing any more
+    turn()
+    assert (mailoutbox, state()) == ([], ("failed", MAX_ATTEMPTS, "worker_lost"))
+
+
 @pytest.fixture
 def delivery_key(settings: Any, tmp_path: Path) -> None:
     settings.ECP_DELIVERY_KEY_FILE = tmp_path / "delivery.key"
