@@ -21,7 +21,7 @@ from ledger.selectors.console import Viewer, viewer_of
 from ledger.services.staff import act_record
 
 if TYPE_CHECKING:  # Django's classes take their parameter in the type checker only
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from django.db.models import ForeignKey, ManyToManyField, QuerySet
     from django.http import HttpRequest, HttpResponse
@@ -188,6 +188,14 @@ class ConsoleModelAdmin(_ModelAdmin):
         except EcpError as problem:
             return refusal(request, problem)
 
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except EcpError as problem:
+            return refusal(request, problem)
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
         form = super().get_form(request, obj, change=change, **kwargs)
         problem: EcpError | None = request.META.get(REFUSED)
@@ -220,14 +228,24 @@ class ConsoleModelAdmin(_ModelAdmin):
 
     def record_act(self, request: HttpRequest, obj: Any, *, fields: Sequence[str], is_new: bool) -> None:
         """One `ecp.staff/1` in the transaction of the change: when the log takes nothing, nothing changes."""
+        detail = {"fields": " ".join(sorted(fields))}
+        self._record(request, obj, verb="register" if is_new else "change", detail=detail)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        super().delete_model(request, obj)
+        self._record(request, obj, verb="delete")
+
+    def _record(
+        self, request: HttpRequest, obj: Any, *, verb: str, detail: Mapping[str, str | int] | None = None
+    ) -> None:
         organisation = self.organisation_of(obj)
         act_record(
             organisation=organisation,
             actor=self.actor(request, organisation),
-            action=f"{self.opts.model_name}.{'register' if is_new else 'change'}",
+            action=f"{self.opts.model_name}.{verb}",
             object_=self.object_name(obj),
             now=utc_now(),
-            detail={"fields": " ".join(sorted(fields))},
+            detail=detail,
         )
 
 

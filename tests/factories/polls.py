@@ -96,7 +96,7 @@ class Story:
 
     def open(self) -> Story:
         self.now += timedelta(seconds=15)
-        self.poll = lifecycle.poll_open(poll_id=self.id, now=self.now)
+        self.poll = lifecycle.poll_open(poll_id=self.id, actor="system:test", now=self.now)
         return self
 
     def opened(self) -> Story:
@@ -191,7 +191,7 @@ def furnish_polls(people: People, decision_id: Any) -> Furnishing:
     lifecycle.poll_cancel(poll_id=spare.id, actor="system:test", now=now, reason=f"Asked by mistake. {XSS}")
     for story in (closed, open_):
         lifecycle.poll_draw(poll_id=story.id, actor="system:test", now=now)
-        story.poll = lifecycle.poll_open(poll_id=story.id, now=now)
+        story.poll = lifecycle.poll_open(poll_id=story.id, actor="system:test", now=now)
     for number, invitation in enumerate(closed.invitations()):
         if invitation.transport == "pull":
             closed.say(invitation, ("support", "oppose")[number % 2], rationale=XSS)

@@ -40,7 +40,7 @@ for poll in polls[1:]:
 start = time.perf_counter()
 lifecycle.poll_draw(poll_id=polls[0].id, actor="system:bench", now=utc_now())
 drawn_s = time.perf_counter() - start
-lifecycle.poll_open(poll_id=polls[0].id, now=utc_now())
+lifecycle.poll_open(poll_id=polls[0].id, actor=lifecycle.POLLS, now=utc_now())
 print(json.dumps({{"poll": str(polls[0].id), "drawn_s": drawn_s}}))
 """
 CLOSE = """

@@ -47,9 +47,9 @@ class DutyAdmin(ConsoleModelAdmin):
             return rows.select_related("user", "organisation").order_by("user__username")
         return super().offered(db_field, request)
 
-    def delete_model(self, request: HttpRequest, obj: FrictionDuty) -> None:
-        self.record_act(request, obj, fields=("member",), is_new=False)
-        super().delete_model(request, obj)
+    def object_name(self, obj: FrictionDuty) -> str:
+        """With the holder's pseudonym, since several people may hold one duty."""
+        return f"frictionduty:{obj.label}:{obj.member.pseudonym}"
 
 
 class TargetForm(_TargetForm):

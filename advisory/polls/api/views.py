@@ -153,7 +153,8 @@ class PollOpen(PollView):
 
     @extend_schema(operation_id="poll_open", request=None, responses={200: OpenApiTypes.OBJECT})
     def post(self, request: Request, poll_id: str) -> HttpResponse:
-        poll = NetworkOpinionPoll(self.poll(request, poll_id)).open(now=utc_now())
+        face = NetworkOpinionPoll(self.poll(request, poll_id))
+        poll = face.open(actor=actor_of(self.principal(request)), now=utc_now())
         return json_answer(selectors.poll_document(poll))
 
 
@@ -354,8 +355,10 @@ class ScheduleDetail(PollView):
     )
     def patch(self, request: Request, schedule_id: str) -> HttpResponse:
         found = selectors.schedule_of(scope=self.scope(request), schedule_id=requests.uid_of(schedule_id))
-        now = utc_now()
-        schedule = schedules.schedule_update(schedule_id=found.id, document=read_document(request), now=now)
+        actor, now = actor_of(self.principal(request)), utc_now()
+        schedule = schedules.schedule_update(
+            schedule_id=found.id, document=read_document(request), actor=actor, now=now
+        )
         return json_answer(selectors.schedule_document(schedule, schedules.upcoming(schedule, now)))
 
 
@@ -365,6 +368,8 @@ class ScheduleRunNow(PollView):
     @extend_schema(operation_id="poll_schedule_run", request=None, responses={201: OpenApiTypes.OBJECT})
     def post(self, request: Request, schedule_id: str) -> HttpResponse:
         found = selectors.schedule_of(scope=self.scope(request), schedule_id=requests.uid_of(schedule_id))
-        run = schedules.schedule_run(schedule_id=found.id, now=utc_now())
+        run = schedules.schedule_run(
+            schedule_id=found.id, actor=actor_of(self.principal(request)), now=utc_now()
+        )
         document = {"poll_id": str(run.poll_id) if run.poll_id else None, "skipped": run.skipped or None}
         return json_answer(document, 201)

@@ -102,6 +102,7 @@ def _create(about: PanelContext, form: Mapping[str, str]) -> None:
 def _change(about: PanelContext, what: str, schedule: str) -> None:
     found = selectors.schedule_of(scope=scope_of(about), schedule_id=id_given(schedule))
     if what == "run":
-        schedules.schedule_run(schedule_id=found.id, now=about.now)
+        schedules.schedule_run(schedule_id=found.id, actor=about.actor, now=about.now)
     else:
-        schedules.schedule_update(schedule_id=found.id, document={"enabled": what == "resume"}, now=about.now)
+        change = {"enabled": what == "resume"}
+        schedules.schedule_update(schedule_id=found.id, document=change, actor=about.actor, now=about.now)

@@ -81,7 +81,7 @@ def take_step(about: PanelContext, form: Mapping[str, str]) -> str | Mapping[str
         elif step == "draw":
             face.draw(actor=about.actor, now=about.now)
         elif step == "open":
-            face.open(now=about.now)
+            face.open(actor=about.actor, now=about.now)
         elif step == "close":
             face.close(actor=about.actor, now=about.now, reason=reason or None)
         else:

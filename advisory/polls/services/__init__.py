@@ -27,8 +27,8 @@ class NetworkOpinionPoll:
     def draw(self, *, actor: str, now: datetime) -> Poll:
         return lifecycle.poll_draw(poll_id=self.row.id, actor=actor, now=now)
 
-    def open(self, *, now: datetime) -> Poll:
-        return lifecycle.poll_open(poll_id=self.row.id, now=now)
+    def open(self, *, actor: str, now: datetime) -> Poll:
+        return lifecycle.poll_open(poll_id=self.row.id, actor=actor, now=now)
 
     def receive(self, *, document: Mapping[str, Any], agent: Agent, now: datetime) -> answers.Received:
         return answers.answer_receive(poll_id=self.row.id, document=document, agent_id=agent.id, now=now)

@@ -308,7 +308,7 @@ def _draw(poll_id: UUID, now: datetime) -> None:
 
 
 def _open(poll_id: UUID, now: datetime) -> None:
-    poll_open(poll_id=poll_id, now=now)
+    poll_open(poll_id=poll_id, actor=POLLS, now=now)
 
 
 def _close(poll_id: UUID, now: datetime) -> None:

@@ -92,7 +92,7 @@ def polls_load(*, log: Log, clock: Callable[[], datetime]) -> None:
     )
     for poll in (finished, open_):
         lifecycle.poll_draw(poll_id=poll.id, actor=ACTOR, now=clock())
-        lifecycle.poll_open(poll_id=poll.id, now=clock())
+        lifecycle.poll_open(poll_id=poll.id, actor=ACTOR, now=clock())
     asked = _invited(finished)
     for number, invitation in enumerate(asked[:-1]):
         _answer(invitation, voters, SAID[number % len(SAID)], clock())

@@ -30,6 +30,7 @@ from advisory.polls.models import (
     Transport,
 )
 from advisory.polls.services import blind
+from advisory.polls.services.acts import act_of_person
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import BadRequest, Conflict, Invalid
 from ecp_project.kernel.ids import new_row_id, new_uuid7
@@ -339,8 +340,11 @@ def invitation_made(
 # --- open
 
 
-def poll_open(*, poll_id: UUID, now: datetime) -> Poll:
-    """Take answers from now on; invitations to endpoints are due at once."""
+def poll_open(*, poll_id: UUID, actor: str, now: datetime) -> Poll:
+    """Take answers from now on; invitations to endpoints are due at once.
+
+    The commitment has announced it, so it leaves no entry of the poll; a person who does it is on record.
+    """
     with transaction.atomic():
         poll = locked(poll_id)
         if poll.state in _DONE["open"]:
@@ -350,6 +354,10 @@ def poll_open(*, poll_id: UUID, now: datetime) -> Poll:
         poll.state, poll.opened_at = State.OPEN, now
         poll.save(update_fields=["state", "opened_at"])
         invitations_due(poll.invitations.all(), now)
+        act_of_person(
+            organisation=poll.organisation, actor=actor, action="polls.open", object_=f"poll:{poll.id}",
+            now=now,
+        )  # fmt: skip
     return poll
 
 

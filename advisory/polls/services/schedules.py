@@ -13,6 +13,7 @@ from advisory.polls.core.bodies import schedule_body
 from advisory.polls.core.schedule import latest_run, next_run, next_runs, parse_cron
 from advisory.polls.models import Poll, PollRun, PollSchedule
 from advisory.polls.selectors import FINAL
+from advisory.polls.services.acts import act_of_person
 from advisory.polls.services.lifecycle import poll_create
 from ecp_project.kernel.clock import parse_time
 from ecp_project.kernel.errors import Conflict, EcpError
@@ -36,15 +37,19 @@ def schedule_create(
 ) -> PollSchedule:
     body = schedule_body(document)
     schedule = PollSchedule(
-        id=new_row_id(now), organisation=organisation, created_by=created_by, created_at=now
+        id=new_row_id(now), organisation_id=organisation.id, created_by=created_by, created_at=now
     )
     _fill(schedule, body)
     schedule.next_due_at = _next(schedule, now)
-    schedule.save(force_insert=True)
+    with transaction.atomic():
+        schedule.save(force_insert=True)
+        _record(schedule, "create", actor=created_by, now=now)
     return schedule
 
 
-def schedule_update(*, schedule_id: UUID, document: Mapping[str, Any], now: datetime) -> PollSchedule:
+def schedule_update(
+    *, schedule_id: UUID, document: Mapping[str, Any], actor: str, now: datetime
+) -> PollSchedule:
     """Change what is named; the next run counts from now, so nothing is made up for."""
     body = schedule_body(document, is_change=True)
     with transaction.atomic():
@@ -52,10 +57,11 @@ def schedule_update(*, schedule_id: UUID, document: Mapping[str, Any], now: date
         _fill(schedule, body)
         schedule.next_due_at = _next(schedule, now)
         schedule.save()
+        _record(schedule, "change", actor=actor, now=now, detail={"fields": " ".join(sorted(body))})
     return schedule
 
 
-def schedule_run(*, schedule_id: UUID, now: datetime) -> PollRun:
+def schedule_run(*, schedule_id: UUID, actor: str, now: datetime) -> PollRun:
     """Run once more, now, whatever the cron line says."""
     with transaction.atomic():
         schedule = PollSchedule.objects.select_for_update().get(pk=schedule_id)
@@ -65,7 +71,19 @@ def schedule_run(*, schedule_id: UUID, now: datetime) -> PollRun:
             return done
         if _open_polls(schedule) and schedule.if_open == "skip":
             raise Conflict("poll_state", "the poll before is still running")
-        return _run(schedule, due_at, now)
+        run = _run(schedule, due_at, now)
+        _record(schedule, "run", actor=actor, now=now)
+        return run
+
+
+def _record(
+    schedule: PollSchedule, verb: str, *, actor: str, now: datetime, detail: Mapping[str, str] | None = None
+) -> None:
+    """One `ecp.staff/1` in the transaction of the act: its polls commit with nobody confirming."""
+    act_of_person(
+        organisation=schedule.organisation, actor=actor, action=f"polls.schedule_{verb}",
+        object_=f"schedule:{schedule.id}", now=now, detail=detail,
+    )  # fmt: skip
 
 
 def schedules_due(*, now: datetime) -> int:

@@ -15,8 +15,9 @@ from advisory.polls.models import PollInvitation, PollSchedule
 from ecp_project.api import throttling
 from ecp_project.env import Rate
 from ecp_project.kernel.canonical import encode
-from ledger.models import Agent
+from ledger.models import Agent, Membership
 from tests.advisory.polls.test_lifecycle import statements
+from tests.console.desk import staff_acts
 from tests.factories.polls import BODY, Story, asked_agents, brought_to, signed_answer
 from tests.ledger.signing import registered
 
@@ -194,6 +195,23 @@ def test_schedules_are_made_changed_and_run(people: People) -> None:
     assert [one["history"][0]["poll_id"] for one in listed] == [run.json()["poll_id"]]
     poll = client.get(f"{POLLS}{run.json()['poll_id']}/").json()
     assert (poll["auto"], poll["schedule_id"]) == (True, made.json()["id"])
+    acts = [(act["action"], act["object"], act.get("detail")) for act in staff_acts(people.log)]
+    name = f"schedule:{made.json()['id']}"
+    assert acts == [
+        ("polls.schedule_create", name, None),
+        ("polls.schedule_run", name, None),
+        ("polls.schedule_change", name, {"fields": "enabled"}),
+    ]
+
+
+def test_who_opens_a_poll_is_on_record_and_the_beat_needs_no_name(people: People) -> None:
+    asked_agents(people, 9)
+    by_hand, by_beat = Story(people).commit().draw(), Story(people).commit().draw()
+    assert send(staff(people), f"{POLLS}{by_hand.id}/open/").status_code == 200
+    by_beat.open()
+    [act] = staff_acts(people.log)
+    actor = f"staff:{Membership.objects.get(user=people.ada).pseudonym}"
+    assert (act["action"], act["object"], act["actor"]) == ("polls.open", f"poll:{by_hand.id}", actor)
 
 
 def test_delivery_keys_are_public(settings: Any, tmp_path: Any) -> None:

@@ -125,7 +125,7 @@ def test_repeating_a_step_changes_nothing(people: People) -> None:
     lifecycle.poll_draw(poll_id=story.id, actor="system:test", now=story.now)
     assert PollInvitation.objects.count() == drawn
     story.open()
-    lifecycle.poll_open(poll_id=story.id, now=story.now)
+    lifecycle.poll_open(poll_id=story.id, actor="system:test", now=story.now)
     story.close()
     closed = selectors.results_of(story.poll)
     again = lifecycle.poll_close(poll_id=story.id, actor="system:test", now=story.now)

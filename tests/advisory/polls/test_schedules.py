@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.db
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+ACTOR = "system:test"
 
 
 def made(people: People, **others: Any) -> PollSchedule:
     document = {"title": "Daily mood", "cron": "0 9 * * *", "template": BODY, "if_open": "run"} | others
-    return schedules.schedule_create(
-        organisation=people.acme, document=document, created_by="system:test", now=START
-    )
+    return schedules.schedule_create(organisation=people.acme, document=document, created_by=ACTOR, now=START)
 
 
 def at(days: int, **more: int) -> datetime:
@@ -80,8 +80,9 @@ def test_schedule_ends_by_number_and_by_date(people: People) -> None:
 
 def test_change_counts_from_now(people: People) -> None:
     schedule = made(people)
-    found = schedules.schedule_update(schedule_id=schedule.id, document={"cron": "0 12 * * *"}, now=at(3))
+    change = partial(schedules.schedule_update, schedule_id=schedule.id, actor=ACTOR, now=at(3))
+    found = change(document={"cron": "0 12 * * *"})
     assert found.next_due_at == at(3, hours=3)
-    off = schedules.schedule_update(schedule_id=schedule.id, document={"enabled": False}, now=at(3))
+    off = change(document={"enabled": False})
     assert off.next_due_at is None
     assert schedules.upcoming(off, at(3)) == []

@@ -110,6 +110,25 @@ def test_a_duty_is_done_by_its_holder_and_by_any_operator_while_nobody_holds_it(
     assert waiting(auditor) == []
 
 
+def test_a_duty_is_given_handed_over_and_taken_back_on_record(world: World) -> None:
+    before = len(world.statements("ecp.staff/1"))
+    admin, path = world.client("admin"), "/console/friction/frictionduty/"
+    first, second = (Membership.objects.get(user=world.staff[role]) for role in ("auditor", "viewer"))
+    form = {"organisation": str(world.people.acme.pk), "label": "privacy"}
+    assert admin.post(f"{path}add/", form | {"member": str(first.pk)}).status_code == 302
+    duty = FrictionDuty.objects.get()
+    changed = admin.post(f"{path}{duty.pk}/change/", {"label": "privacy", "member": str(second.pk)})
+    assert changed.status_code == 302
+    assert admin.post(f"{path}{duty.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert not FrictionDuty.objects.exists()
+    acts = world.statements("ecp.staff/1")[before:]
+    assert [(act["action"], act["object"]) for act in acts] == [
+        ("frictionduty.register", f"frictionduty:privacy:{first.pseudonym}"),
+        ("frictionduty.change", f"frictionduty:privacy:{second.pseudonym}"),
+        ("frictionduty.delete", f"frictionduty:privacy:{second.pseudonym}"),
+    ]
+
+
 def test_what_waits_for_others_hides_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("advisory.friction.selectors.waiting.MOST", 1)
     advice = world.ask(HEALTH).json()
