@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class FrictionConfig(AppConfig):
     name = "advisory.friction"
     label = "friction"
-    verbose_name = "Friction"
+    verbose_name = _("Friction")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from advisory.friction import console_calibration  # noqa: F401, PLC0415 - its page registers itself
+        from advisory.friction import acts, console_calibration  # noqa: F401, PLC0415 - they register themselves
         from advisory.friction.core import statements  # noqa: F401, PLC0415 - its kinds register themselves

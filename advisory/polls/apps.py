@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class PollsConfig(AppConfig):
     name = "advisory.polls"
     label = "polls"
-    verbose_name = "Polls"
+    verbose_name = _("Polls")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext_lazy as _
 
-WORDS = {
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django_stubs_ext import StrOrPromise
+
+_words: dict[str, StrOrPromise] = {
     "agent.register": _("registered an agent"),
     "agent.change": _("changed an agent"),
     "apikey.create": _("made an API key"),
@@ -30,9 +36,16 @@ WORDS = {
 _ID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{8}([0-9a-f]{4})\b")
 
 
+def register(words: Mapping[str, StrOrPromise]) -> None:
+    """What the acts of an app are called; apps say so when they start."""
+    if known := words.keys() & _words.keys():
+        raise AssertionError(f"acts are named twice: {sorted(known)}")
+    _words.update(words)
+
+
 def act_in_words(code: str) -> str:
-    """The code itself where it is none of ours: apps and later versions have acts of their own."""
-    return str(WORDS.get(code, code))
+    """The code itself where it is unknown: of a later version, or of an app that is switched off."""
+    return str(_words.get(code, code))
 
 
 def short_ids(text: str) -> str:

@@ -11,6 +11,7 @@ from django.db.models.functions import JSONObject
 
 from ecp_project.kernel.errors import NotFound
 from ledger.core.columns import DECISION
+from ledger.core.statement import words_of
 from ledger.models import Agent, Checkpoint, Cosignature, Cursor, Entry, Log, Membership, Role
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def kind_in_words(v: str, stmt: Mapping[str, Any]) -> str:
         return str(stmt["action"])
     if v == "ecp.annotation/1" and "kind" in stmt:
         return ": ".join(str(stmt[name]) for name in ("kind", "status") if name in stmt)
-    return WORDS.get(v, v)
+    return WORDS.get(v) or words_of(v)
 
 
 def headline(stmt: Mapping[str, Any]) -> str:

@@ -31,16 +31,18 @@ if TYPE_CHECKING:
 def furnish_friction(people: People, decided: Entry, hostile: str) -> FrictionAdvice:
     """The shipped rules in force, a draft beside them, one advice with everything that can be said of it."""
     log, now = people.log, utc_now()
-    version = activate(people)
+    member, admin = (
+        Membership.objects.get(organisation=people.acme, user__username=name) for name in ("ada", "otto")
+    )
+    actor = f"staff:{member.pseudonym}"
+    version = activate(people, proposer=actor, approver=f"staff:{admin.pseudonym}")
     draft = SHIPPED.replace(b"\nversion: 1\n", b"\nversion: 2\n").replace(b"points: 35", b"points: 36")
     drafted, _ = ruleset_import(log=log, source=draft, actor=version.proposed_by, now=now)
-    member = Membership.objects.get(user=people.ada)
     FrictionDuty.objects.create(organisation=people.acme, label="privacy", member=member)
     NotificationTarget.objects.create(
-        organisation=people.acme, name="duty", kind=TargetKind.MAIL, address="duty@acme.example"
+        organisation=people.acme, name="on-call", kind=TargetKind.MAIL, address="duty@acme.example"
     )
     advice = _asked(people, hostile)
-    actor = f"staff:{member.pseudonym}"
     step_answer(
         log=log,
         advice=advice,

@@ -23,7 +23,7 @@ LETTERS = str.maketrans(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "áƀçđéƒǵĥíĵķłɱńóƥɋŕšŧúṽŵẋýžÁɃÇĐÉƑǴĤÍĴĶŁṀŃÓƤɊŔŠŦÚṼŴẊÝŽ",
 )
-KEPT = re.compile(r"(%\(\w+\)[sd]|%[sd%]|\{[^{}]*\}|<[^>]+>|&#?\w+;)")
+KEPT = re.compile(r"(%\(\w+\)[.\d]*[sdf]|%[sd%]|\{[^{}]*\}|<[^>]+>|&#?\w+;)")
 CONTEXT = "\x04"
 
 
@@ -64,9 +64,11 @@ def speak_pseudo(settings: Any) -> Iterator[None]:
 _PLAIN = """
 (data => {
   const own = 'bdi, [lang=en], code, pre, script, noscript, style, time, textarea, kbd, .hash, .value';
-  const same = /\\b(ECP|UTC|JSON|CSV|NDJSON|SHA-256|API|UUID|curl|Python)\\b|(sha256:)?[0-9a-f]{8,}/g;
+  const same = /\\b(ECP|UTC|JSON|CSV|NDJSON|SHA-256|API|UUID|curl|Python)\\b/g;
+  const id = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(sha256:)?[0-9a-f]{8,}/g;
+  const known = new RegExp(data, 'g');
   const plain = text =>
-    data.reduce((left, known) => left.replaceAll(known, ''), text).replace(same, '').match(/[A-Za-z]{3,}/);
+    text.replace(known, '').replace(id, '').replace(same, '').match(/[A-Za-z]{3,}/);
   const found = [];
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
@@ -85,6 +87,7 @@ _PLAIN = """
 
 def untranslated(browser: Browser, data: Sequence[str]) -> list[str]:
     """What a page says in English although the installation speaks another language."""
-    longest_first = json.dumps(sorted(data, key=len, reverse=True))
-    found: list[str] = browser.run(f"{_PLAIN}({longest_first})")
+    longest_first = "|".join(re.escape(known) for known in sorted(data, key=len, reverse=True))
+    whole_words = f"(?<![A-Za-z])({longest_first})(?![A-Za-z])"
+    found: list[str] = browser.run(f"{_PLAIN}({json.dumps(whole_words)})")
     return found

@@ -24,11 +24,12 @@ KILO = 1024
 SCRIPTS, SCRIPTS_WITH_CHARTS, OWN_STYLE, HTML = 55 * KILO, 110 * KILO, 25 * KILO, 120 * KILO
 CHART_PAGES = ("/console/analytics/", "/console/?")
 STOCK_FORMS = ("/add/", "/change/", "/delete/", "/password/", "/console/auth/")
-# What axe-core counts as mere good practice, and CONSOLE section 15 asks for.
+# What axe-core counts as mere good practice, and CONSOLE section 15 asks for; and parts that are missing.
 SHAPE = """
 [
   ...(document.querySelectorAll('h1').length === 1 ? [] : ['not one h1']),
   ...(document.querySelectorAll('main').length === 1 ? [] : ['not one main']),
+  ...[...document.querySelectorAll('.panel-failed')].map(() => 'a part of the page failed'),
   ...[...document.querySelectorAll('#content table:not(#result_list)')]
     .filter(table => !table.caption).map(table => 'table without caption: ' + table.innerText.slice(0, 40)),
 ]

@@ -79,7 +79,7 @@ def test_text_is_read_as_the_specification_says(
         ("friction:critical", ("bad_value", 0, 17)),
         ("bypassed:yes", ("bad_value", 0, 12)),
         ("bypassed:true,false", ("bad_value", 0, 19)),
-        ("has:poll", ("bad_value", 0, 8)),
+        ("has:nothing", ("bad_value", 0, 11)),
         ("seq:x", ("bad_value", 0, 5)),
         ("seq:..", ("bad_value", 0, 6)),
         ("seq:9..5", ("bad_value", 0, 8)),

@@ -175,6 +175,8 @@ def _project_bypass(stmt: Mapping[str, Any]) -> Projection:
     return Projection(target=stmt["decision_id"], bypassed=True) if "decision_id" in stmt else NOTHING
 
 
+WORDS = {RULESET: "rule set", ADVICE: "friction advice", BYPASS: "bypass"}
 STATEMENTS = {RULESET: RULESET_STATEMENT, ADVICE: ADVICE_STATEMENT, BYPASS: BYPASS_STATEMENT}
 for _v, _members in STATEMENTS.items():
-    register(StatementKind(_v, _members.check, _project_bypass if _v == BYPASS else lambda _: NOTHING))
+    _projector = _project_bypass if _v == BYPASS else lambda _: NOTHING
+    register(StatementKind(_v, _members.check, _projector, words=WORDS[_v]))

@@ -53,7 +53,9 @@ class Office:
         """Why this person never answers this step, whatever has been said; "" when nothing stands against."""
         role, person = role_of(step), self.person
         if not self.has_role(role):
-            return _("This step is for others: %(role)s.") % {"role": role}
+            return _("This step is for others: %(role)s.") % {
+                "role": _(role) if role in Role.values else role
+            }
         if step.get("not_same_owner") and self.owners.get(advice.agent, "").casefold() in person.names:
             return _("You answer for this agent, so somebody else reviews it.")
         if advice.actor == person.actor:

@@ -18,6 +18,7 @@ from advisory.friction.models import (
     FrictionNotice,
     FrictionStepOutcome,
     FrictionWait,
+    Level,
 )
 from advisory.friction.selectors import rulesets
 from advisory.friction.selectors.advice import steps_bypassed, steps_done
@@ -69,7 +70,7 @@ class StepShown:
 
     n: int
     words: str
-    because: str
+    because: Sequence[str]
     state: str
     outcomes: Sequence[Said]
     comments: Sequence[Said]
@@ -229,7 +230,7 @@ def _steps(
             objection = office.objection(row, step)
         shown.append(
             StepShown(
-                n, step_words(step), ", ".join(step["because"]),
+                n, step_words(step), [_because(said) for said in step["because"]],
                 _state(n, done, bypassed, [one.outcome for one in outcomes if one.n == n]),
                 _said((one for one in outcomes if one.n == n), names),
                 _said((one for one in comments if one.n == n), names),
@@ -237,6 +238,12 @@ def _steps(
             )
         )  # fmt: skip
     return shown
+
+
+def _because(said: str) -> str:
+    """The rule, or the level that asks for the step whatever the rule."""
+    level = said.removeprefix("level:")
+    return said if level == said else _("the level: %(level)s") % {"level": Level(level).label}
 
 
 def _said(rows: Iterable[Any], names: Mapping[str, str]) -> list[Said]:

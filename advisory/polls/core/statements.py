@@ -125,6 +125,13 @@ POLL_STATEMENTS = {
     CLOSED: CLOSED_STATEMENT,
 }
 
+WORDS = {
+    COMMITTED: "poll committed",
+    DRAWN: "poll drawn",
+    RESPONSE: "answer to a poll",
+    CLOSED: "poll ended",
+}
+
 
 def _project(stmt: Mapping[str, Any]) -> Projection:
     """Only the commitment names the decision that a poll is about; it changes nothing about it."""
@@ -132,4 +139,4 @@ def _project(stmt: Mapping[str, Any]) -> Projection:
 
 
 for _v, _members in POLL_STATEMENTS.items():
-    register(StatementKind(_v, _members.check, _project))
+    register(StatementKind(_v, _members.check, _project, words=WORDS[_v]))

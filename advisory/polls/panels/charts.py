@@ -26,6 +26,7 @@ class Bar:
     share: str
     low: str
     high: str
+    interval: str
     agents: str  # the interval in agents, where it is exact
     area: str
     line: str
@@ -33,7 +34,8 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    sentence: str
+    n: int
+    frame_size: int
     rows: Sequence[Bar]
     has_agents: bool
     width: int = WIDTH
@@ -44,24 +46,21 @@ def bars_of(result: Mapping[str, Any]) -> Bars:
     """Each option but the abstention, in the order in which they were offered."""
     estimates = result["options"]
     rows = [_bar(one) for one in estimates]
-    said = ", ".join(f"{row.option} {row.share} ({span(row.low, row.high)})" for row in rows)
-    sentence = _("Opinions of %(n)s of %(of)s agents: %(said)s.") % {
-        "n": f"{result['n']:,}", "of": f"{result['frame_size']:,}", "said": said,
-    }  # fmt: skip
-    return Bars(sentence, rows, any(row.agents for row in rows))
+    return Bars(result["n"], result["frame_size"], rows, any(row.agents for row in rows))
 
 
 def _bar(estimate: Mapping[str, Any]) -> Bar:
     share = estimate["share"]
     low, high = _x(estimate["low"]), _x(estimate["high"])
+    percents = percent(estimate["low"]), percent(estimate["high"])
     area = "" if share is None else f"M0 {TOP}H{_x(share)}V{BOTTOM}H0Z"
     ends = "".join(f"M{x} {MIDDLE - WHISKER}V{MIDDLE + WHISKER}" for x in (low, high))
     return Bar(
         estimate["option"].replace("_", " "),
         estimate["count"],
         percent(share),
-        percent(estimate["low"]),
-        percent(estimate["high"]),
+        *percents,
+        span(*percents),
         span(f"{estimate['from']:,}", f"{estimate['to']:,}") if "from" in estimate else "",
         area,
         f"M{low} {MIDDLE}H{high}{ends}",

@@ -173,7 +173,10 @@ def _figures(result: Mapping[str, Any]) -> dict[str, object]:
             "n_eff": _short(models["n_eff"]),
             "words": words.MODELS.get(models["note"], ""),
         },
-        "worst": f"{option.replace('_', ' ')} {span(percent(worst[0]), percent(worst[1]))}",
+        "worst": {
+            "option": option.replace("_", " "),
+            "interval": span(percent(worst[0]), percent(worst[1])),
+        },
         "minority": minority["option"].replace("_", " ") if minority else "",
     }
 

@@ -81,9 +81,14 @@ def lasted(span: timedelta) -> str:
     days, rest = divmod(seconds, 86_400)
     hours, rest = divmod(rest, 3_600)
     minutes, rest = divmod(rest, 60)
-    named = ((days, "d"), (hours, "h"), (minutes, "min"), (rest, "s"))
-    shown = [f"{number} {unit}" for number, unit in named if number]
-    return " ".join(shown[:2]) or "0 s"
+    named = (
+        (days, gettext("%(number)d d")),
+        (hours, gettext("%(number)d h")),
+        (minutes, gettext("%(number)d min")),
+        (rest, gettext("%(number)d s")),
+    )
+    shown = [text % {"number": number} for number, text in named if number]
+    return " ".join(shown[:2]) or named[-1][1] % {"number": 0}
 
 
 @register.filter

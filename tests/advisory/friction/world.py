@@ -87,12 +87,15 @@ class World:
 
 
 def activate(
-    people: People, source: bytes = SHIPPED, to: VersionState = VersionState.ACTIVE
+    people: People,
+    source: bytes = SHIPPED,
+    to: VersionState = VersionState.ACTIVE,
+    *,
+    proposer: str = "staff:11111111-1111-4111-8111-111111111111",
+    approver: str = "staff:22222222-2222-4222-8222-222222222222",
 ) -> FrictionRuleSetVersion:
-    version, _ = ruleset_import(
-        log=people.log, source=source, actor="staff:11111111-1111-4111-8111-111111111111", now=utc_now()
-    )
+    version, _ = ruleset_import(log=people.log, source=source, actor=proposer, now=utc_now())
     return ruleset_state_change(
         log=people.log, version=version, to=to, reason="agreed in the risk meeting",
-        actor="staff:22222222-2222-4222-8222-222222222222", now=utc_now(),
+        actor=approver, now=utc_now(),
     )  # fmt: skip

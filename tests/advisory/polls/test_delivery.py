@@ -19,8 +19,8 @@ from ecp_project.api import calls, delivery
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.signing import b64url_decode, verify
 from ledger.models import Agent, AgentStatus, Log, Mode
-from tests.advisory.polls.agents import Town, example, living
-from tests.factories.polls import Story, asked_agents, seed_of
+from tests.advisory.polls.agents import Town, example, living, seed_of
+from tests.factories.polls import Story, asked_agents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

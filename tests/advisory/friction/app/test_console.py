@@ -153,6 +153,19 @@ def test_the_record_tells_its_advice_and_what_became_of_it(world: World) -> None
         assert "Review due" in page
 
 
+def test_entries_and_acts_of_friction_are_called_by_words(world: World) -> None:
+    """Neither by the name of their kind nor by the code of the act."""
+    uid = world.ask().json()["id"]
+    proposed = Entry.objects.filter(kind="ecp.staff/1").order_by("id").first()
+    for entry, title in (
+        (Entry.objects.get(uid=uid), "Friction advice"),
+        (proposed, "Proposed a version of a rule set"),
+    ):
+        assert entry is not None
+        page = text(world, "admin", f"/console/ledger/entry/{entry.pk}/change/")
+        assert f"<title>{title} | " in page
+
+
 def test_the_overview_counts_bypasses_and_names_reviews_that_are_late(world: World) -> None:
     world.ask()
     _, bypass = bypassed(world)

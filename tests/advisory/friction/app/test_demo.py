@@ -28,7 +28,7 @@ def test_the_sample_data_shows_what_becomes_of_advice(bare_world: World) -> None
     assert set(waiting.values_list("advice__action", flat=True)) == {"customer.export"}
     assert "privacy" in set(waiting.values_list("role", flat=True))
     page = bare_world.client("viewer").get("/console/friction/").content.decode()
-    assert "Put in force by ines." in page
+    assert "Put in force by <bdi>ines</bdi>." in page
 
 
 def test_it_goes_into_a_fresh_installation_only(world: World) -> None:
