@@ -11,7 +11,8 @@ actwords.register(
         "friction.ruleset_propose": _("proposed a version of a rule set"),
         "friction.standing_end": _("ended a standing bypass"),
         "frictionduty.register": _("gave somebody a duty"),
-        "frictionduty.change": _("changed a duty, or took it back"),
+        "frictionduty.change": _("changed a duty"),
+        "frictionduty.delete": _("took a duty back"),
         "notificationtarget.register": _("added a notification target"),
         "notificationtarget.change": _("changed a notification target"),
     }

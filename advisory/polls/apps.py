@@ -13,6 +13,7 @@ class PollsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Each of these adds itself where it belongs: kinds of statements, keys to rotate, sample data.
+        # Each adds itself where it belongs: names of acts, kinds of statements, keys to rotate, sample data.
+        from advisory.polls import acts  # noqa: F401, PLC0415 - see above
         from advisory.polls.core import statements  # noqa: F401, PLC0415 - see above
         from advisory.polls.services import demo, keys  # noqa: F401, PLC0415 - see above

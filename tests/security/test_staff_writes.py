@@ -29,6 +29,7 @@ from ledger.models import (
     Membership,
     Organisation,
 )
+from ledger.selectors.actwords import act_in_words
 from ledger.services.erasure import erasure_request
 from tests.console.desk import annotation, decision, record, revealing, signed_in
 from tests.people import person, staff_actor
@@ -163,6 +164,14 @@ def test_every_write_is_one_that_its_role_may_make() -> None:
     cells = {row["page"].removeprefix("admin:"): row for row in PAGE_ROWS if row["method"] == "POST"}
     for write in WRITES:
         assert cells[write.page][write.role] in {"W", "own"}, write.told
+
+
+@pytest.mark.unit
+def test_every_act_has_words() -> None:
+    unnamed = {
+        write.action for write in WRITES if write.v == STAFF and act_in_words(write.action) == write.action
+    }
+    assert unnamed == set()
 
 
 # --- what they leave
