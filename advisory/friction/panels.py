@@ -5,6 +5,7 @@ Without the app none of this is registered, so nothing of it stands anywhere.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
@@ -20,6 +21,7 @@ from advisory.friction.selectors.overview import outdated, overview
 from advisory.friction.selectors.words import interval_words, share_words
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.panels import Page, Panel, Slot, registry
+from ecp_project.kernel.privacy import sealed
 from ledger.models import Log
 
 if TYPE_CHECKING:
@@ -51,12 +53,13 @@ def record_advice(about: PanelContext) -> dict[str, Any] | None:
     row = shown.advice_seen(scope=_scope(about), entry_id=about.entry_id)
     if row is None:
         return None
-    return {"advice": shown.advice_shown(scope=_scope(about), row=row, role=about.role, actor=about.actor)}
+    told = shown.advice_shown(scope=_scope(about), row=row, actor=about.actor, opening=about.opening)
+    return {"advice": told}
 
 
 def record_timeline(about: PanelContext) -> dict[str, Any] | None:
     """What became of the advice of this decision, oldest first."""
-    found = record_advice(about)
+    found = record_advice(replace(about, opening=sealed))  # no line holds a private value
     if found is None:
         return None
     advice: shown.AdviceShown = found["advice"]

@@ -7,6 +7,7 @@ from django.contrib.admin.apps import AdminConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import autodiscover_modules
 
+from ecp_project.kernel import privacy
 from ecp_project.kernel.panels import DuplicateKey
 
 
@@ -15,13 +16,16 @@ class ConsoleAdminConfig(AdminConfig):
 
 
 class ConsoleConfig(AppConfig):
-    """Static files of the console, and what installed apps contribute to its pages."""
+    """Static files of the console, what installed apps contribute to its pages, and what they may show."""
 
     name = "ecp_project.console"
     label = "console"
     verbose_name = "Console"
 
     def ready(self) -> None:
+        from ecp_project.console.views.reveal import opening  # noqa: PLC0415 - needs the models
+
+        privacy.install(opening)
         try:
             autodiscover_modules("panels")
         except DuplicateKey as error:

@@ -26,9 +26,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from ecp_project.kernel.privacy import sealed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
+    from uuid import UUID
+
+    from ecp_project.kernel.privacy import Opening
 
 HAS = "has_"
 
@@ -66,7 +71,8 @@ class PanelContext:
 
     `values` are those of a term of a query, `given` the parameters of a page that it has asked for. `role`
     and `actor` say who reads: the role in this organisation, and the name under which the log knows the
-    person; both are empty where a program asks.
+    person; both are empty where a program asks. `opening` is asked before private values of an entry are
+    shown.
     """
 
     scope: Scope
@@ -80,6 +86,7 @@ class PanelContext:
     given: Mapping[str, str] = field(default_factory=dict)
     role: str = ""
     actor: str = ""
+    opening: Callable[[UUID], Opening] = sealed
 
 
 @dataclass(frozen=True, slots=True)

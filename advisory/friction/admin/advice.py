@@ -23,6 +23,7 @@ from advisory.friction.selectors.shown import advice_shown
 from advisory.friction.services.answering import Answer, step_answer
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import BadRequest, Conflict, EcpError, Unavailable
+from ecp_project.kernel.privacy import opener
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,7 +106,8 @@ class AdviceAdmin(FrictionAdmin):
     def _page(
         self, request: HttpRequest, desk: Desk, row: FrictionAdvice, problem: EcpError | None = None
     ) -> HttpResponse:
-        told = advice_shown(scope=desk.scope, row=row, role=desk.role, actor=desk.actor)
+        opening = opener(request, desk.scope.organisation_id)
+        told = advice_shown(scope=desk.scope, row=row, actor=desk.actor, opening=opening)
         at = written(request, "n") if problem else ""
         forms = {str(step.n) for step in told.steps if step.is_open and not step.objection}
         return self.shown(

@@ -15,6 +15,7 @@ from advisory.friction.models import Level, Outcome, Verdict, VersionState
 from advisory.friction.selectors import advice as advices
 from advisory.friction.selectors import rulesets
 from advisory.friction.selectors.advice import AdviceFilter
+from advisory.friction.selectors.veil import sealed_document
 from advisory.friction.services import advising, following
 from advisory.friction.services.rulesets import ruleset_import, ruleset_state_change, ruleset_validate
 from ecp_project.api.pagination import CursorSeal, page_size
@@ -42,12 +43,17 @@ _NOTE = Text(0, 2_000)
 
 
 class AdviceView(LedgerView):
-    """Shared by all endpoints about advice: agents see their own, staff those of their organisation."""
+    """Shared by all endpoints about advice: agents see their own, staff those of their organisation.
+
+    People read no private value here, as they give no reason; who asks for advice has sent them himself.
+    """
 
     def told(self, request: Request, row: Any, *, detail: bool = False) -> dict[str, Any]:
         principal = self.principal(request)
         document = advices.advice_detail if detail else advices.advice_document
-        return document(row, log=default_log_of(principal).origin, staff=principal.kind == "staff")
+        is_staff = principal.kind == "staff"
+        told = document(row, log=default_log_of(principal).origin, staff=is_staff)
+        return sealed_document(row, told) if is_staff and request.method != "POST" else told
 
 
 def replayable(document: dict[str, Any], *, is_replay: bool) -> HttpResponse:

@@ -325,7 +325,7 @@ def _near_miss(
 def explained(advice: Advice) -> str:
     """The same advice in the same words: level, rules, what could not be told, what nearly applied."""
     raised = ", raised by a floor" if advice.level_from == "floor" else ""
-    applied = "; ".join(_applied(fired) for fired in advice.fired)
+    applied = "; ".join(applied_words(fired.rule, fired.points, fired.reason) for fired in advice.fired)
     count = len(advice.fired)
     rules = (
         f"{count} {'rule applies' if count == 1 else 'rules apply'}: {applied}."
@@ -342,5 +342,5 @@ def explained(advice: Advice) -> str:
     )
 
 
-def _applied(fired: FiredRule) -> str:
-    return f"{fired.rule} ({fired.points:+d}) {fired.reason.rstrip('.')}"
+def applied_words(rule: str, points: int, reason: str) -> str:
+    return f"{rule} ({points:+d}) {reason.rstrip('.')}"

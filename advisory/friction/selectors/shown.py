@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from advisory.friction.core.sources import is_context
 from advisory.friction.core.waiting import PEOPLE_STEPS
 from advisory.friction.models import (
     AdviceMode,
@@ -20,20 +19,21 @@ from advisory.friction.models import (
     FrictionWait,
     Level,
 )
-from advisory.friction.selectors import rulesets
+from advisory.friction.selectors import veil
 from advisory.friction.selectors.advice import steps_bypassed, steps_done
 from advisory.friction.selectors.people import office_of
 from advisory.friction.selectors.words import OPERATORS, step_words, value_words
-from ledger.models import Entry, Role
+from ecp_project.kernel.privacy import SEALED
+from ledger.models import Entry
 from ledger.selectors.staffacts import names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from uuid import UUID
 
     from advisory.friction.selectors.people import Office
+    from ecp_project.kernel.privacy import Opening
     from ledger.selectors.entries import OrgScope
-
-OPENERS = frozenset({Role.AUDITOR, Role.OPERATOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ class FactShown:
 
 @dataclass(frozen=True, slots=True)
 class AdviceShown:
+    """`is_private`: values are held that not everybody reads; `opening` says whether they are among these."""
+
     row: FrictionAdvice
     rules: Sequence[RuleShown]
     others: Sequence[RuleShown]
@@ -102,6 +104,8 @@ class AdviceShown:
     asked_by: str
     is_observed: bool
     earlier: int
+    is_private: bool
+    opening: Opening
 
 
 def advice_seen(*, scope: OrgScope, entry_id: int) -> FrictionAdvice | None:
@@ -116,32 +120,37 @@ def advice_seen(*, scope: OrgScope, entry_id: int) -> FrictionAdvice | None:
     return rows.select_related("ruleset_version__ruleset").first()
 
 
-def advice_shown(*, scope: OrgScope, row: FrictionAdvice, role: str, actor: str) -> AdviceShown:
-    """Everything about one advice that this reader may see; the caller has found the row in his scope."""
+def advice_shown(
+    *, scope: OrgScope, row: FrictionAdvice, actor: str, opening: Callable[[UUID], Opening]
+) -> AdviceShown:
+    """Everything about one advice that this reader may see; the caller has found the row in his scope.
+
+    `opening` is asked when there is something to open, as what is open goes on the list of the session.
+    """
     office = office_of(scope=scope, actor=actor)
     outcomes, comments = list(row.outcomes.order_by("at", "pk")), list(row.comments.order_by("at", "pk"))
     bypasses = list(row.bypasses.order_by("at", "pk"))
     actors = [said.actor for said in outcomes] + [said.actor for said in comments]
     actors += [said.actor for said in bypasses] + [bypass.reviewed_by for bypass in bypasses] + [row.actor]
     names = names_of(organisation_id=scope.organisation_id, actors=actors)
-    opens = role in OPENERS or (office is not None and bool(office.person.duties))
-    private = {
-        fact["field"]: _("hidden") if "sensitive" in fact else _("sealed")
-        for fact in row.facts
-        if "sensitive" in fact or (is_context(fact["from"]) and not opens)
-    }
-    titles = _titles(row)
+    opened = opening(row.pk) if veil.is_private(row) else SEALED
+    veiled = veil.veiled_fields(row, is_open=opened.is_open)
+    rules = veil.rules_of(row)
+    titles = {rule: known.title for rule, known in rules.items()}
     traced = {one["rule"]: one for one in row.result.get("trace", ())}
     fired = [
         RuleShown(
-            one["rule"], titles.get(one["rule"], ""), one["points"], one["via"], one["reason"],
-            _leaves(traced.get(one["rule"]), private),
+            one["rule"], titles.get(one["rule"], ""), one["points"], one["via"],
+            veil.reason_shown(row, one, rules.get(one["rule"]), is_open=opened.is_open),
+            _leaves(traced.get(one["rule"]), veiled, is_open=opened.is_open),
         )
         for one in row.result["fired"]
     ]  # fmt: skip
     applied = {one.rule for one in fired}
     others = [
-        RuleShown(rule, titles.get(rule, ""), 0, one["result"], "", _leaves(one, private))
+        RuleShown(
+            rule, titles.get(rule, ""), 0, one["result"], "", _leaves(one, veiled, is_open=opened.is_open)
+        )
         for rule, one in traced.items()
         if rule not in applied
     ]
@@ -154,13 +163,12 @@ def advice_shown(*, scope: OrgScope, row: FrictionAdvice, role: str, actor: str)
         missing=row.result["missing_fields"],
         steps=_steps(row, office, outcomes, comments, names),
         bypasses=[Said(who(bypass.actor, names), bypass) for bypass in bypasses],
-        facts=[
-            FactShown(fact["field"], fact["from"], private.get(fact["field"], _fact_words(fact)))
-            for fact in row.facts
-        ],
+        facts=[FactShown(fact["field"], fact["from"], _fact_words(fact, veiled)) for fact in row.facts],
         asked_by=who(row.actor, names),
         is_observed=row.mode != AdviceMode.ACTIVE,
         earlier=_earlier(row),
+        is_private=veil.is_private(row),
+        opening=opened,
     )
 
 
@@ -178,20 +186,13 @@ def _earlier(row: FrictionAdvice) -> int:
     return found
 
 
-def _titles(row: FrictionAdvice) -> dict[str, str]:
-    if row.ruleset_version is None:
-        return {}
-    rules = rulesets.calculator_of(row.ruleset_version).ruleset.document["rules"]
-    return {rule["id"]: rule["title"] for rule in rules}
-
-
-def _leaves(traced: Mapping[str, Any] | None, private: Mapping[str, str]) -> list[LeafShown]:
+def _leaves(traced: Mapping[str, Any] | None, veiled: Mapping[str, str], *, is_open: bool) -> list[LeafShown]:
     return [
         LeafShown(
             leaf["field"],
             asked_words(leaf),
-            private.get(leaf["field"], value_words(leaf["actual"])),
-            str(leaf["result"]),
+            veiled.get(leaf["field"], value_words(leaf["actual"])),
+            str(leaf["result"]) if veil.is_result_shown(leaf, veiled, is_open=is_open) else _("sealed"),
         )
         for leaf in (traced["leaves"] if traced else ())
     ]
@@ -204,8 +205,10 @@ def asked_words(leaf: Mapping[str, Any]) -> str:
     return f"{operator} {value_words(leaf['expected'])}"
 
 
-def _fact_words(fact: Mapping[str, Any]) -> str:
-    return value_words(fact["value"]) if "value" in fact else str(fact["state"])
+def _fact_words(fact: Mapping[str, Any], veiled: Mapping[str, str]) -> str:
+    if "value" not in fact:
+        return str(fact["state"])
+    return veiled.get(fact["field"], value_words(fact["value"]))
 
 
 def _steps(

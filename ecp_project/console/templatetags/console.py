@@ -16,6 +16,7 @@ from django.utils.translation import gettext, ngettext
 from ecp_project.console.views.panels import columns, drawn, guarded
 from ecp_project.console.views.panels import seen as seen_panels
 from ecp_project.kernel.panels import PanelContext, Slot, registry
+from ecp_project.kernel.privacy import opener
 from ledger.changelist import request_viewer
 from ledger.listpage import links_of
 from ledger.selectors.actwords import act_in_words, short_ids
@@ -179,5 +180,6 @@ def panels(context: Context, slot: str, about: PanelContext | None) -> SafeStrin
         return SafeString("")
     viewer = request_viewer(context["request"])
     role = viewer.roles.get(about.scope.organisation_id, "")
-    boxes = drawn(context["request"], Slot(slot), replace(about, role=role), {role})
+    asks = opener(context["request"], about.scope.organisation_id)
+    boxes = drawn(context["request"], Slot(slot), replace(about, role=role, opening=asks), {role})
     return format_html_join("", "{}", ((box,) for box in boxes))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.http import HttpResponse, HttpResponseRedirect
@@ -25,8 +26,9 @@ from ecp_project.console.reveal import (
 )
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.errors import BadRequest, EcpError, PermissionDenied, Unavailable
+from ecp_project.kernel.privacy import SEALED, Opening
 from ledger.changelist import PAGE_LOG, PAGE_LOGS, request_viewer
-from ledger.models import Role
+from ledger.models import Entry, Role
 from ledger.recordpage import private_parts
 from ledger.selectors.console import OPENERS, log_state
 
@@ -128,6 +130,25 @@ def record_address(record: Record) -> str:
     return reverse(
         f"admin:ledger_{'decision' if record.entry.action else 'entry'}_change", args=[record.entry.pk]
     )
+
+
+# --- pages and panels of apps
+
+
+def opening(request: object, *, organisation_id: int, uid: UUID) -> Opening:
+    """What an app is told before it shows private values; those of an entry that is open are on the list."""
+    asked = cast("HttpRequest", request)
+    if not request_viewer(asked).may_open(organisation_id):
+        return SEALED
+    rows = Entry.objects.filter(uid=uid, log__organisation_id=organisation_id)
+    entry = rows.select_related("log").order_by("-pk").first()
+    if entry is None:
+        return SEALED
+    opened = opened_for(asked, entry.log, entry.pk)
+    if opened is not None and not opened.has_this:
+        opened = reveal_records(opened=opened, entries=[entry], now=utc_now())
+    query = urlencode({"log": entry.log.slug, "next": asked.get_full_path()})
+    return Opening(opened is not None, f"{reverse('admin:reveal')}?{query}")
 
 
 # --- the session

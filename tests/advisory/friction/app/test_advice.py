@@ -215,7 +215,7 @@ def test_agents_read_their_own_and_staff_all(world: World) -> None:
     assert "trace" not in world.get(f"advice/{mine}/").json()
     told = world.get(f"advice/{mine}/", "viewer").json()
     assert {"trace", "facts"} <= set(told)
-    assert told["trace"][0]["leaves"][0]["result"] is True
+    assert told["trace"][0]["leaves"][0]["result"] is True  # of the action, which is public
 
 
 def test_lists_are_filtered_and_paged(world: World) -> None:

@@ -105,7 +105,8 @@ def test_a_person_approves_in_the_console_and_changed_rules_would_say_otherwise(
 
     reason = "Cut-off at the bank is in four minutes."
     body = {"steps": "all", "reason_code": "time_critical", "reason_text": reason}
-    assert world.post(f"advice/{advice['id']}/bypass/", body).json()["steps"] == [2, 3, 4, 5]
+    left = [step["n"] for step in advice["steps"]][1:]
+    assert world.post(f"advice/{advice['id']}/bypass/", body).json()["steps"] == left
     uid = world.decide(
         {"advice_id": advice["id"], "level": "high", "bypassed": True, "bypass_reason": reason}
     )
@@ -115,7 +116,7 @@ def test_a_person_approves_in_the_console_and_changed_rules_would_say_otherwise(
 
     entry = Entry.objects.get(uid=uid)
     record = operator.get(f"/console/ledger/decision/{entry.pk}/change/").content.decode()
-    for shown in ("Add documents", reason, "operator-here", "Moves 2500000 EUR"):
+    for shown in ("Add documents", reason, "operator-here", "Large payment"):
         assert shown in record, shown
 
     milder = SHIPPED.replace(b"points: 35", b"points: 5").replace(b"\nversion: 1\n", b"\nversion: 2\n")
