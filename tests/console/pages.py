@@ -106,7 +106,12 @@ PAGES: dict[str, tuple[str, ...]] = {
 
 # Pages that apps contribute stand at one route; each of their paths needs an address here as well.
 APP_PAGES: dict[str, tuple[str, ...]] = {
-    "polls/": ("/console/polls/?log={log}",),
+    "polls/": (
+        "/console/polls/?log={log}",
+        "/console/polls/?log={log}&state=closed&schedule=none",
+        "/console/polls/?log={log}&state=committed",
+        "/console/polls/?log={log}&state=burnt",
+    ),
     "polls/poll/": (
         "/console/polls/poll/?log={log}&poll={poll_closed}",
         "/console/polls/poll/?log={log}&poll={poll_open}&done=open",
@@ -135,7 +140,7 @@ PAGES["admin:contributed"] = tuple(
 )
 
 # Parts of addresses that answer with something else than 200, on purpose.
-WRONG = {"bypassed:true,x": 400, "old=x": 400, "999999999": 404}
+WRONG = {"bypassed:true,x": 400, "state=burnt": 400, "old=x": 400, "999999999": 404}
 
 # Seen without a session, before anybody has signed in.
 SIGN_IN = "/console/login/"

@@ -8,10 +8,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from advisory.polls.core import answers
-from advisory.polls.models import Poll, PollInvitation, PollSchedule
+from advisory.polls.models import Poll, PollInvitation, PollRun, PollSchedule
 from advisory.polls.services import lifecycle
 from advisory.polls.services.answers import answer_receive
 from ecp_project.kernel.clock import utc_now
+from ecp_project.kernel.ids import new_row_id
 from ecp_project.kernel.signing import kid_of, public_from_seed
 from ledger.models import Agent, AgentKey
 from ledger.selectors.entries import OrgScope
@@ -69,6 +70,7 @@ class Story:
     people: People
     body: dict[str, Any] = field(default_factory=dict)
     now: datetime = field(default_factory=utc_now)
+    schedule: PollSchedule | None = None  # whose run this poll is
     poll: Poll = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +80,13 @@ class Story:
             document=BODY | self.body,
             created_by="system:test",
             now=self.now,
+            schedule_id=self.schedule.id if self.schedule else None,
+            due_at=self.now if self.schedule else None,
         )
+        if self.schedule:
+            PollRun.objects.create(
+                id=new_row_id(self.now), schedule=self.schedule, due_at=self.now, poll=self.poll
+            )
 
     @property
     def id(self) -> Any:

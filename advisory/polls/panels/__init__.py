@@ -11,8 +11,11 @@ ORDER = 20  # behind friction
 MAKERS = "operator admin"
 
 registry.add(
-    Page(addresses.LIST, _("Polls"), "polls.list", ORDER, "", "polls/list.html", pages.listed, ("before",))
-)
+    Page(
+        addresses.LIST, _("Polls"), "polls.list", ORDER, "", "polls/list.html", pages.listed,
+        ("before", "state", "schedule"),
+    )
+)  # fmt: skip
 registry.add(
     Page(
         addresses.POLL, _("Poll"), "polls.one", ORDER, "", "polls/poll.html", pages.poll_page,

@@ -28,6 +28,7 @@ from advisory.polls.panels.addresses import (
     scope_of,
 )
 from advisory.polls.panels.charts import bars_of, percent, span
+from advisory.polls.panels.narrowing import facets, list_url, narrowed
 from advisory.polls.selectors import console
 from ledger.models import Role
 
@@ -47,14 +48,24 @@ AT_WORK_SHOWN = 200
 def listed(about: PanelContext) -> Mapping[str, object]:
     scope = scope_of(about)
     before = id_given(about.given["before"]) if "before" in about.given else None
-    ended = console.poll_rows(scope=scope, states=selectors.FINAL, size=ENDED_SHOWN, before=before)
-    at_work = console.poll_rows(scope=scope, states=console.AT_WORK, size=AT_WORK_SHOWN)
+    narrowing, counts = narrowed(about)
+    ended = console.poll_rows(
+        scope=scope, states=selectors.FINAL, size=ENDED_SHOWN, before=before, narrowing=narrowing
+    )
+    at_work = (
+        []
+        if before
+        else console.poll_rows(scope=scope, states=console.AT_WORK, size=AT_WORK_SHOWN, narrowing=narrowing)
+    )
     page, to = ended[:ENDED_SHOWN], links(about)
     return {
-        "at_work": [] if before else [_line(to, row) for row in at_work[:AT_WORK_SHOWN]],
+        "facets": facets(to, narrowing, counts),
+        "is_narrowed": bool(narrowing),
+        "all_url": to(LIST),
+        "at_work": [_line(to, row) for row in at_work[:AT_WORK_SHOWN]],
         "ended": [_line(to, row) for row in page],
-        "older_url": to(LIST, before=page[-1].poll.id) if len(ended) > ENDED_SHOWN else "",
-        "newest_url": to(LIST) if before else "",
+        "older_url": list_url(to, narrowing, before=page[-1].poll.id) if len(ended) > ENDED_SHOWN else "",
+        "newest_url": list_url(to, narrowing) if before else "",
         "new_url": to(NEW) if about.role in MAKERS else "",
         "schedules_url": to(SCHEDULES) if about.role == Role.OPERATOR else "",
         "now": about.now,
