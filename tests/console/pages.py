@@ -125,6 +125,7 @@ APP_PAGES: dict[str, tuple[str, ...]] = {
     ),
     "polls/by-hand/": ("/console/polls/by-hand/?log={log}&poll={poll_open}",),
     "polls/schedules/": ("/console/polls/schedules/?log={log}",),
+    "polls/trend/": ("/console/polls/trend/?log={log}&schedule={poll_schedule}",),
     "friction/": ("/console/friction/?log={log}", "/console/friction/?log={log}&since=now-30d"),
     "friction/calibration/": ("/console/friction/calibration/?log={log}",),
 }
@@ -317,11 +318,14 @@ def friction_places(log: Log) -> dict[str, Any]:
 def _polls(log: Log) -> dict[str, Any]:
     if not apps.is_installed("advisory.polls"):
         return {}
-    from advisory.polls.models import Poll  # noqa: PLC0415 - its models need the app
+    from advisory.polls.models import Poll, PollSchedule  # noqa: PLC0415 - its models need the app
 
     polls = Poll.objects.filter(organisation=log.organisation).order_by("id")
     states = ("closed", "open", "draft")
-    return {f"poll_{state}": polls.filter(state=state).first() for state in states}
+    schedule = PollSchedule.objects.filter(organisation=log.organisation).order_by("id").first()
+    return {f"poll_{state}": polls.filter(state=state).first() for state in states} | {
+        "poll_schedule": schedule
+    }
 
 
 def addresses(found: dict[str, object], *names: str) -> list[str]:

@@ -186,13 +186,23 @@ def furnish_polls(people: People, decision_id: Any) -> Furnishing:
 
     asked_agents(people, 6)
     asked_agents(people, 2, prefix="mute", keys=False)
+    schedule = schedule_create(
+        organisation=people.acme,
+        document={"title": XSS, "cron": "30 2 * * 1", "timezone": "Europe/Vienna", "template": BODY},
+        created_by="system:test",
+        now=utc_now(),
+    )
     about = {"decision_id": str(decision_id), "strata_by": ["role"]}
-    bodies = (
+    bodies: tuple[dict[str, Any], ...] = (
         {"question": f"Is this right? {XSS}"} | about,
         {"question": "Shall we go on like this?", "n": 8} | about,
         {"question": "Who is asked too often?"},
     )
-    closed, open_, spare = (Story(people, body) for body in bodies)
+    missed = utc_now() - timedelta(days=7)
+    PollRun.objects.create(id=new_row_id(missed), schedule=schedule, due_at=missed, skipped="downtime")
+    closed, open_, spare = (
+        Story(people, body, schedule=of) for body, of in zip(bodies, (schedule, None, None), strict=True)
+    )
     for story in (closed, open_, spare):
         story.commit()
     now = utc_now()
@@ -205,11 +215,5 @@ def furnish_polls(people: People, decision_id: Any) -> Furnishing:
             closed.say(invitation, ("support", "oppose")[number % 2], rationale=XSS)
     done = lifecycle.poll_close(
         poll_id=closed.id, actor="system:test", now=utc_now(), reason="Enough has been said."
-    )
-    schedule = schedule_create(
-        organisation=people.acme,
-        document={"title": XSS, "cron": "30 2 * * 1", "timezone": "Europe/Vienna", "template": BODY},
-        created_by="system:test",
-        now=now,
     )
     return Furnishing(done, open_.poll, Story(people).poll, schedule)

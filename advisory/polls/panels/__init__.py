@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from advisory.polls.panels import addresses, drafting, pages, parts, recurring, steps
+from advisory.polls.panels import addresses, drafting, pages, parts, recurring, steps, trend
 from ecp_project.kernel.panels import Page, Panel, Slot, registry
 
 ORDER = 20  # behind friction
@@ -51,6 +51,12 @@ registry.add(
     Page(
         addresses.SCHEDULES, _("Recurring polls"), "polls.schedules", ORDER, "operator",
         "polls/schedules.html", recurring.listed, ("done",), recurring.act, "operator", is_listed=False,
+    )
+)  # fmt: skip
+registry.add(
+    Page(
+        addresses.TREND, _("Trend of a recurring poll"), "polls.trend", ORDER, "", "polls/trend.html",
+        trend.trend, ("schedule",), is_listed=False,
     )
 )  # fmt: skip
 

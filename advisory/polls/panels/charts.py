@@ -43,7 +43,7 @@ class Bars:
 def bars_of(result: Mapping[str, Any]) -> Bars:
     """Each option but the abstention, in the order in which they were offered."""
     estimates = result["options"]
-    rows = [_bar(one) for one in estimates]
+    rows = [bar_of(one) for one in estimates]
     said = ", ".join(f"{row.option} {row.share} ({span(row.low, row.high)})" for row in rows)
     sentence = _("Opinions of %(n)s of %(of)s agents: %(said)s.") % {
         "n": f"{result['n']:,}", "of": f"{result['frame_size']:,}", "said": said,
@@ -51,7 +51,7 @@ def bars_of(result: Mapping[str, Any]) -> Bars:
     return Bars(sentence, rows, any(row.agents for row in rows))
 
 
-def _bar(estimate: Mapping[str, Any]) -> Bar:
+def bar_of(estimate: Mapping[str, Any]) -> Bar:
     share = estimate["share"]
     low, high = _x(estimate["low"]), _x(estimate["high"])
     area = "" if share is None else f"M0 {TOP}H{_x(share)}V{BOTTOM}H0Z"

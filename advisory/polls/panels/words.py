@@ -43,6 +43,13 @@ TRANSPORTS: Mapping[str, StrOrPromise] = {
     "pull": _("fetched by the agent from its inbox"),
     "manual": _("asked by a person"),
 }
+# Why a run of a schedule was left out; other reasons are codes of problems.
+SKIPPED: Mapping[str, StrOrPromise] = {
+    "downtime": _("nothing was running at that time"),
+    "previous_open": _("the poll before was still running"),
+    "frame_empty": _("no agent could be asked"),
+    "frame_too_large": _("too many agents could be asked"),
+}
 METHODS: Mapping[str, StrOrPromise] = {
     "hypergeometric_exact": _("exact, by counting all possible agents' opinions"),
     "stratified_wilson": _("weighted by the size of each stratum"),
