@@ -78,7 +78,8 @@ def test_each_run_has_share_interval_response_rate_and_dissent(people: People) -
         for one in (story.poll.results or {})["options"]:
             shares = f"{100 * one['share']:.1f} % {100 * one['low']:.1f} % to {100 * one['high']:.1f} %"
             assert shares in words(row)
-    assert page.count("<svg aria-hidden") >= 4  # two options of two runs
+    charts = re.findall(r'<figure class="chart">(.*?)</figure>', page, re.DOTALL)
+    assert [chart.count("<svg") for chart in charts] == [2, 2]  # each option over two runs
     assert 'd="M0 4H300V20H0Z"' in page  # three of four
     newest = stories[1].poll.results
     assert newest is not None
@@ -102,7 +103,7 @@ def test_open_run_shows_its_state_and_no_choice(people: People) -> None:
     story = Story(people, schedule=schedule).opened()
     story.say(story.invitations()[0], "oppose")
     page = shown(people.ben, TREND, schedule=schedule.id)
-    assert "The poll : open" in words(page)
+    assert "The poll: open" in words(page)
     assert "oppose" not in page
     assert "Share of" not in page
     assert "1 of 4" not in words(page)
