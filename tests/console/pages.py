@@ -122,6 +122,7 @@ APP_PAGES: dict[str, tuple[str, ...]] = {
     "polls/step/": (
         "/console/polls/step/?log={log}&poll={poll_draft}&step=commit",
         "/console/polls/step/?log={log}&poll={poll_open}&step=close",
+        "/console/polls/step/?log={log}&poll={poll_closed}&step=hide-minority",
     ),
     "polls/by-hand/": ("/console/polls/by-hand/?log={log}&poll={poll_open}",),
     "polls/schedules/": ("/console/polls/schedules/?log={log}",),

@@ -132,6 +132,28 @@ STEPS: Mapping[str, StepWords] = {
         _("Cancel, for good"),
         _("Cancelled. There will be no result."),
     ),
+    "hide-minority": StepWords(
+        _("Hide the quoted reason"),
+        _(
+            "The longest reason of the largest minority is then no longer shown: not on this poll's page or "
+            "print sheet, not in the result and not in the table of answers (CSV). In its place stand your "
+            "pseudonym, the time and your reason, so do not repeat in it what is to be hidden. The answers "
+            "in the proof and in the JSON lines stay as they are, since they are signed and the log holds "
+            "their hashes: whoever takes those files can still read the text. Showing it again is possible, "
+            "and recorded too."
+        ),
+        _("Hide it, on the record"),
+        _("Hidden. Who hid it, when and why is on the log."),
+    ),
+    "show-minority": StepWords(
+        _("Show the quoted reason again"),
+        _(
+            "The longest reason of the largest minority is then shown again to everybody who sees this poll. "
+            "That it was hidden stays on the log and beside the text, as does this."
+        ),
+        _("Show it again, on the record"),
+        _("Shown again. Who did it, when and why is on the log."),
+    ),
 }
 # Which steps a person may take in which state, first the one that leads on.
 OFFERED: Mapping[str, tuple[str, ...]] = {
