@@ -8,6 +8,8 @@ from ledger.selectors import actwords
 
 actwords.register(
     {
+        "poll.minority_hide": _("hid the reason of a minority"),
+        "poll.minority_show": _("showed the reason of a minority again"),
         "polls.open": _("opened a poll"),
         "polls.schedule_create": _("made a recurring poll"),
         "polls.schedule_change": _("changed a recurring poll"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from advisory.polls import selectors
+from advisory.polls.selectors import privacy
 from ecp_project.kernel.csvtext import csv_row
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def responses_jsonl(poll: Poll) -> bytes:
 def responses_csv(poll: Poll) -> bytes:
     selectors.demand_closed(poll)
     said = (poll.results or {})["disclaimer"]
+    acts = privacy.acts_of(poll)
+    hidden = privacy.quoted(poll) if privacy.is_hidden(acts) else ""
     lines = [csv_row(COLUMNS)]
     for response in selectors.counted_responses(poll):
         document = selectors.response_document(response)
@@ -36,7 +39,9 @@ def responses_csv(poll: Poll) -> bytes:
                     response.invitation.stratum,
                     payload["choice"],
                     payload["confidence_pct"],
-                    payload["rationale"],
+                    privacy.in_place_of_it(acts[-1])
+                    if hidden and payload["rationale"] == hidden
+                    else payload["rationale"],
                     payload["answered_at"],
                     response.received_at,
                     response.entered_by is not None,

@@ -319,3 +319,25 @@ class PollRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.schedule_id} at {self.due_at}"
+
+
+class PollMinorityAct(models.Model):
+    """The quoted reason of the minority was hidden for privacy, or shown again. A trigger keeps each row."""
+
+    id = models.UUIDField(primary_key=True)  # of the `ecp.staff/1` that records it
+    poll = models.ForeignKey(Poll, on_delete=models.PROTECT, related_name="minority_acts")
+    number = models.SmallIntegerField()  # in the order of the log, which clocks need not keep
+    hides = models.BooleanField()
+    actor = models.CharField(max_length=100)
+    at = models.DateTimeField()
+    reason = models.CharField(max_length=2000)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["poll", "number"], name="pollminorityact_order"),
+            models.CheckConstraint(condition=~Q(reason=""), name="pollminorityact_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.poll_id} at {self.at}"

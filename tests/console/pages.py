@@ -106,7 +106,12 @@ PAGES: dict[str, tuple[str, ...]] = {
 
 # Pages that apps contribute stand at one route; each of their paths needs an address here as well.
 APP_PAGES: dict[str, tuple[str, ...]] = {
-    "polls/": ("/console/polls/?log={log}",),
+    "polls/": (
+        "/console/polls/?log={log}",
+        "/console/polls/?log={log}&state=closed&schedule=none",
+        "/console/polls/?log={log}&state=committed",
+        "/console/polls/?log={log}&state=burnt",
+    ),
     "polls/poll/": (
         "/console/polls/poll/?log={log}&poll={poll_closed}",
         "/console/polls/poll/?log={log}&poll={poll_open}&done=open",
@@ -117,9 +122,11 @@ APP_PAGES: dict[str, tuple[str, ...]] = {
     "polls/step/": (
         "/console/polls/step/?log={log}&poll={poll_draft}&step=commit",
         "/console/polls/step/?log={log}&poll={poll_open}&step=close",
+        "/console/polls/step/?log={log}&poll={poll_closed}&step=hide-minority",
     ),
     "polls/by-hand/": ("/console/polls/by-hand/?log={log}&poll={poll_open}",),
     "polls/schedules/": ("/console/polls/schedules/?log={log}",),
+    "polls/trend/": ("/console/polls/trend/?log={log}&schedule={poll_schedule}",),
     "friction/": ("/console/friction/?log={log}", "/console/friction/?log={log}&since=now-30d"),
     "friction/calibration/": ("/console/friction/calibration/?log={log}",),
 }
@@ -135,7 +142,7 @@ PAGES["admin:contributed"] = tuple(
 )
 
 # Parts of addresses that answer with something else than 200, on purpose.
-WRONG = {"bypassed:true,x": 400, "old=x": 400, "999999999": 404}
+WRONG = {"bypassed:true,x": 400, "state=burnt": 400, "old=x": 400, "999999999": 404}
 
 # Seen without a session, before anybody has signed in.
 SIGN_IN = "/console/login/"
@@ -312,11 +319,14 @@ def friction_places(log: Log) -> dict[str, Any]:
 def _polls(log: Log) -> dict[str, Any]:
     if not apps.is_installed("advisory.polls"):
         return {}
-    from advisory.polls.models import Poll  # noqa: PLC0415 - its models need the app
+    from advisory.polls.models import Poll, PollSchedule  # noqa: PLC0415 - its models need the app
 
     polls = Poll.objects.filter(organisation=log.organisation).order_by("id")
     states = ("closed", "open", "draft")
-    return {f"poll_{state}": polls.filter(state=state).first() for state in states}
+    schedule = PollSchedule.objects.filter(organisation=log.organisation).order_by("id").first()
+    return {f"poll_{state}": polls.filter(state=state).first() for state in states} | {
+        "poll_schedule": schedule
+    }
 
 
 def addresses(found: dict[str, object], *names: str) -> list[str]:

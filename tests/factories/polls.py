@@ -8,10 +8,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from advisory.polls.core import answers
-from advisory.polls.models import Poll, PollInvitation, PollSchedule
+from advisory.polls.models import Poll, PollInvitation, PollRun, PollSchedule
 from advisory.polls.services import lifecycle
 from advisory.polls.services.answers import answer_receive
 from ecp_project.kernel.clock import utc_now
+from ecp_project.kernel.ids import new_row_id
 from ecp_project.kernel.signing import kid_of, public_from_seed
 from ledger.models import Agent, AgentKey
 from ledger.selectors.entries import OrgScope
@@ -69,6 +70,7 @@ class Story:
     people: People
     body: dict[str, Any] = field(default_factory=dict)
     now: datetime = field(default_factory=utc_now)
+    schedule: PollSchedule | None = None  # whose run this poll is
     poll: Poll = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +80,13 @@ class Story:
             document=BODY | self.body,
             created_by="system:test",
             now=self.now,
+            schedule_id=self.schedule.id if self.schedule else None,
+            due_at=self.now if self.schedule else None,
         )
+        if self.schedule:
+            PollRun.objects.create(
+                id=new_row_id(self.now), schedule=self.schedule, due_at=self.now, poll=self.poll
+            )
 
     @property
     def id(self) -> Any:
@@ -178,13 +186,23 @@ def furnish_polls(people: People, decision_id: Any) -> Furnishing:
 
     asked_agents(people, 6)
     asked_agents(people, 2, prefix="mute", keys=False)
+    schedule = schedule_create(
+        organisation=people.acme,
+        document={"title": XSS, "cron": "30 2 * * 1", "timezone": "Europe/Vienna", "template": BODY},
+        created_by="system:test",
+        now=utc_now(),
+    )
     about = {"decision_id": str(decision_id), "strata_by": ["role"]}
-    bodies = (
+    bodies: tuple[dict[str, Any], ...] = (
         {"question": f"Is this right? {XSS}"} | about,
         {"question": "Shall we go on like this?", "n": 8} | about,
         {"question": "Who is asked too often?"},
     )
-    closed, open_, spare = (Story(people, body) for body in bodies)
+    missed = utc_now() - timedelta(days=7)
+    PollRun.objects.create(id=new_row_id(missed), schedule=schedule, due_at=missed, skipped="downtime")
+    closed, open_, spare = (
+        Story(people, body, schedule=of) for body, of in zip(bodies, (schedule, None, None), strict=True)
+    )
     for story in (closed, open_, spare):
         story.commit()
     now = utc_now()
@@ -197,11 +215,5 @@ def furnish_polls(people: People, decision_id: Any) -> Furnishing:
             closed.say(invitation, ("support", "oppose")[number % 2], rationale=XSS)
     done = lifecycle.poll_close(
         poll_id=closed.id, actor="system:test", now=utc_now(), reason="Enough has been said."
-    )
-    schedule = schedule_create(
-        organisation=people.acme,
-        document={"title": XSS, "cron": "30 2 * * 1", "timezone": "Europe/Vienna", "template": BODY},
-        created_by="system:test",
-        now=now,
     )
     return Furnishing(done, open_.poll, Story(people).poll, schedule)

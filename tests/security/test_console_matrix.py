@@ -42,6 +42,7 @@ ABOUT = {
     "polls/sheet/": "?poll={poll_open}",
     "polls/step/": "?poll={poll_open}&step=close",
     "polls/by-hand/": "?poll={poll_open}",
+    "polls/trend/": "?schedule={poll_schedule}",
 }
 FOR_SCRIPTS = {"admin:stream", "admin:stream_poll"}
 # What a cell lets an answer be. A form that lacks something is shown again or named as a problem, and so is a
@@ -160,10 +161,10 @@ def nothing_at() -> dict[str, Any]:
     """The same places, where nothing is and nothing ever was."""
     numbers = (
         "decision", "entry", "act", "agent", "agentkey", "apikey", "erasure", "organisation",
-        "membership", "user", "group", "seq", "version", "duty", "target", "simulation", "poll_open",
+        "membership", "user", "group", "seq", "version", "duty", "target", "poll_open",
     )  # fmt: skip
     ids = {name: new_uuid7(utc_now()) for name in ("uid", "view", "export", "pack", "session")}
-    ids |= {name: new_uuid7(utc_now()) for name in ("advice", "bypass")}
+    ids |= {name: new_uuid7(utc_now()) for name in ("advice", "bypass", "simulation", "poll_schedule")}
     return dict.fromkeys(numbers, UNKNOWN) | ids | {"hash": "0" * 64, "log": "no-such-log"}
 
 

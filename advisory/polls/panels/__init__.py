@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from advisory.polls.panels import addresses, drafting, pages, parts, recurring, steps
+from advisory.polls.panels import addresses, drafting, pages, parts, recurring, steps, trend
 from ecp_project.kernel.panels import Page, Panel, Slot, registry
 
 ORDER = 20  # behind friction
 MAKERS = "operator admin"
 
 registry.add(
-    Page(addresses.LIST, _("Polls"), "polls.list", ORDER, "", "polls/list.html", pages.listed, ("before",))
-)
+    Page(
+        addresses.LIST, _("Polls"), "polls.list", ORDER, "", "polls/list.html", pages.listed,
+        ("before", "state", "schedule"),
+    )
+)  # fmt: skip
 registry.add(
     Page(
         addresses.POLL, _("Poll"), "polls.one", ORDER, "", "polls/poll.html", pages.poll_page,
@@ -48,6 +51,12 @@ registry.add(
     Page(
         addresses.SCHEDULES, _("Recurring polls"), "polls.schedules", ORDER, "operator",
         "polls/schedules.html", recurring.listed, ("done",), recurring.act, "operator", is_listed=False,
+    )
+)  # fmt: skip
+registry.add(
+    Page(
+        addresses.TREND, _("Trend of a recurring poll"), "polls.trend", ORDER, "", "polls/trend.html",
+        trend.trend, ("schedule",), is_listed=False,
     )
 )  # fmt: skip
 

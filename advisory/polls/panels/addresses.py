@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LIST, POLL, NEW, STEP = "polls/", "polls/poll/", "polls/new/", "polls/step/"
 BY_HAND, SCHEDULES, SHEET = "polls/by-hand/", "polls/schedules/", "polls/sheet/"
+TREND = "polls/trend/"
 
 
 def links(about: PanelContext) -> Callable[..., str]:

@@ -45,11 +45,11 @@ class Bars:
 def bars_of(result: Mapping[str, Any]) -> Bars:
     """Each option but the abstention, in the order in which they were offered."""
     estimates = result["options"]
-    rows = [_bar(one) for one in estimates]
+    rows = [bar_of(one) for one in estimates]
     return Bars(result["n"], result["frame_size"], rows, any(row.agents for row in rows))
 
 
-def _bar(estimate: Mapping[str, Any]) -> Bar:
+def bar_of(estimate: Mapping[str, Any]) -> Bar:
     share = estimate["share"]
     low, high = _x(estimate["low"]), _x(estimate["high"])
     percents = percent(estimate["low"]), percent(estimate["high"])

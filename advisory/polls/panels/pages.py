@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from advisory.polls import selectors
 from advisory.polls.core.results import disclaimer
-from advisory.polls.models import Poll, State
+from advisory.polls.models import Poll, PollMinorityAct, State
 from advisory.polls.panels import words
 from advisory.polls.panels.addresses import (
     BY_HAND,
@@ -20,6 +20,7 @@ from advisory.polls.panels.addresses import (
     SCHEDULES,
     SHEET,
     STEP,
+    TREND,
     id_given,
     is_taking,
     links,
@@ -28,11 +29,13 @@ from advisory.polls.panels.addresses import (
     scope_of,
 )
 from advisory.polls.panels.charts import bars_of, percent, span
-from advisory.polls.selectors import console
+from advisory.polls.panels.narrowing import facets, list_url, narrowed
+from advisory.polls.panels.privacy import step_after, told
+from advisory.polls.selectors import console, privacy
 from ledger.models import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ecp_project.kernel.panels import PanelContext
 
@@ -47,14 +50,24 @@ AT_WORK_SHOWN = 200
 def listed(about: PanelContext) -> Mapping[str, object]:
     scope = scope_of(about)
     before = id_given(about.given["before"]) if "before" in about.given else None
-    ended = console.poll_rows(scope=scope, states=selectors.FINAL, size=ENDED_SHOWN, before=before)
-    at_work = console.poll_rows(scope=scope, states=console.AT_WORK, size=AT_WORK_SHOWN)
+    narrowing, counts = narrowed(about)
+    ended = console.poll_rows(
+        scope=scope, states=selectors.FINAL, size=ENDED_SHOWN, before=before, narrowing=narrowing
+    )
+    at_work = (
+        []
+        if before
+        else console.poll_rows(scope=scope, states=console.AT_WORK, size=AT_WORK_SHOWN, narrowing=narrowing)
+    )
     page, to = ended[:ENDED_SHOWN], links(about)
     return {
-        "at_work": [] if before else [_line(to, row) for row in at_work[:AT_WORK_SHOWN]],
+        "facets": facets(to, narrowing, counts),
+        "is_narrowed": bool(narrowing),
+        "all_url": to(LIST),
+        "at_work": [_line(to, row) for row in at_work[:AT_WORK_SHOWN]],
         "ended": [_line(to, row) for row in page],
-        "older_url": to(LIST, before=page[-1].poll.id) if len(ended) > ENDED_SHOWN else "",
-        "newest_url": to(LIST) if before else "",
+        "older_url": list_url(to, narrowing, before=page[-1].poll.id) if len(ended) > ENDED_SHOWN else "",
+        "newest_url": list_url(to, narrowing) if before else "",
         "new_url": to(NEW) if about.role in MAKERS else "",
         "schedules_url": to(SCHEDULES) if about.role == Role.OPERATOR else "",
         "now": about.now,
@@ -68,6 +81,7 @@ def _line(to: Callable[..., str], row: console.Row) -> dict[str, Any]:
         "poll": poll,
         "row": row,
         "url": to(POLL, poll=poll.id),
+        "trend_url": to(TREND, schedule=poll.schedule_id) if poll.schedule_id else "",
         "state": words.STATES[poll.state],
         "headline": result.get("headline", {}).get("text", ""),
         "n": result.get("n"),
@@ -89,7 +103,9 @@ class Class:
 
 def poll_page(about: PanelContext) -> dict[str, object]:
     poll, to = poll_named(about), links(about)
-    found = shown(to, about, poll)
+    acts = privacy.acts_of(poll)
+    found = shown(to, about, poll, acts)
+    minority_step = step_after(poll, acts) if about.role in MAKERS else ""
     done = about.given.get("done", "")
     offered = words.OFFERED.get(poll.state, ()) if about.role in MAKERS else ()
     by_hand = (
@@ -98,10 +114,13 @@ def poll_page(about: PanelContext) -> dict[str, object]:
     return found | {
         "done": words.STEPS[done].done if done in words.STEPS else "",
         "steps": [{"words": words.STEPS[step], "url": to(STEP, poll=poll.id, step=step)} for step in offered],
+        "minority_step": words.STEPS.get(minority_step),
+        "minority_url": to(STEP, poll=poll.id, step=minority_step),
         "is_taking": is_taking(about),
         "by_hand": len(by_hand),
         "by_hand_url": to(BY_HAND, poll=poll.id),
         "list_url": to(LIST),
+        "trend_url": to(TREND, schedule=poll.schedule_id) if poll.schedule_id else "",
         "sheet_url": to(SHEET, poll=poll.id),
         "proof_url": reverse("poll-proof", args=[poll.id]),
         "results_url": reverse("poll-results", args=[poll.id]),
@@ -112,12 +131,14 @@ def poll_page(about: PanelContext) -> dict[str, object]:
 def sheet(about: PanelContext) -> dict[str, object]:
     """The poll on paper: the same figures, nothing to press."""
     poll, to = poll_named(about), links(about)
-    return shown(to, about, poll) | {"poll_url": to(POLL, poll=poll.id)}
+    return shown(to, about, poll, privacy.acts_of(poll)) | {"poll_url": to(POLL, poll=poll.id)}
 
 
-def shown(to: Callable[..., str], about: PanelContext, poll: Poll) -> dict[str, object]:
+def shown(
+    to: Callable[..., str], about: PanelContext, poll: Poll, acts: Sequence[PollMinorityAct]
+) -> dict[str, object]:
     """Everything that reading a poll shows, on screen and on paper."""
-    result = poll.results or {}
+    result = privacy.shown(poll, acts)
     drawn = sum(one["n"] for one in poll.strata)
     progress = selectors.progress_of(poll) if poll.drawn_id else None
     return {
@@ -148,6 +169,8 @@ def shown(to: Callable[..., str], about: PanelContext, poll: Poll) -> dict[str, 
         "result": result,
         "bars": bars_of(result) if result else None,
         **(_figures(result) if result else {}),
+        "minority_acts": told(acts),
+        "is_minority_hidden": privacy.is_hidden(acts),
         "method": words.METHODS.get(result.get("headline", {}).get("method", ""), ""),
         "disclaimer": result.get("disclaimer")
         or disclaimer(

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from advisory.polls import selectors
 from advisory.polls.core.schedule import is_near_clock_change, parse_cron
-from advisory.polls.panels.addresses import LIST, POLL, SCHEDULES, id_given, links, scope_of, url
+from advisory.polls.panels.addresses import LIST, POLL, SCHEDULES, TREND, id_given, links, scope_of, url
 from advisory.polls.panels.fields import POLL_FIELDS, SCHEDULE_FIELDS, filled, is_placed, poll_body_of
 from advisory.polls.services import schedules
 from ecp_project.kernel.errors import BadRequest, EcpError
@@ -55,6 +55,7 @@ def _row(to: Callable[..., str], about: PanelContext, schedule: PollSchedule) ->
     runs = schedule.history.select_related("poll").order_by("-due_at")[:RUNS_SHOWN]
     return {
         "schedule": schedule,
+        "trend_url": to(TREND, schedule=schedule.id),
         "next_runs": schedules.upcoming(schedule, about.now),
         "warns": is_near_clock_change(parse_cron(schedule.cron)),
         "runs": [

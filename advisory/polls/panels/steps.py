@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from advisory.polls.core import bodies
 from advisory.polls.models import State
-from advisory.polls.panels import words
+from advisory.polls.panels import privacy, words
 from advisory.polls.panels.addresses import (
     BY_HAND,
     POLL,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from advisory.polls.models import Poll
     from ecp_project.kernel.panels import PanelContext
 
+NEED_REASON = frozenset({"cancel", privacy.HIDE, privacy.SHOW})
+
 
 def _step_named(about: PanelContext) -> str:
     step = about.given.get("step", "")
@@ -44,8 +46,8 @@ def confirmation(about: PanelContext) -> dict[str, object]:
         "poll": poll,
         "words": words.STEPS[step],
         "state": words.STATES[poll.state],
-        "is_possible": step in words.OFFERED.get(poll.state, ()),
-        "needs_reason": step == "cancel" or is_early,
+        "is_possible": privacy.is_offered(poll, step),
+        "needs_reason": step in NEED_REASON or is_early,
         "numbers": _numbers(poll, step),
         "url": url(STEP, about, poll=poll.id, step=step),
         "back_url": url(POLL, about, poll=poll.id),
@@ -84,6 +86,10 @@ def take_step(about: PanelContext, form: Mapping[str, str]) -> str | Mapping[str
             face.open(actor=about.actor, now=about.now)
         elif step == "close":
             face.close(actor=about.actor, now=about.now, reason=reason or None)
+        elif step == privacy.HIDE:
+            face.hide_minority(actor=about.actor, now=about.now, reason=reason)
+        elif step == privacy.SHOW:
+            face.show_minority(actor=about.actor, now=about.now, reason=reason)
         else:
             face.cancel(actor=about.actor, now=about.now, reason=reason)
     except EcpError as problem:

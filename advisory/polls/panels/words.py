@@ -43,6 +43,13 @@ TRANSPORTS: Mapping[str, StrOrPromise] = {
     "pull": _("fetched by the agent from its inbox"),
     "manual": _("asked by a person"),
 }
+# Why a run of a schedule was left out; other reasons are codes of problems.
+SKIPPED: Mapping[str, StrOrPromise] = {
+    "downtime": _("nothing was running at that time"),
+    "previous_open": _("the poll before was still running"),
+    "frame_empty": _("no agent could be asked"),
+    "frame_too_large": _("too many agents could be asked"),
+}
 METHODS: Mapping[str, StrOrPromise] = {
     "hypergeometric_exact": _("exact, by counting all possible agents' opinions"),
     "stratified_wilson": _("weighted by the size of each stratum"),
@@ -124,6 +131,28 @@ STEPS: Mapping[str, StepWords] = {
         ),
         _("Cancel, for good"),
         _("Cancelled. There will be no result."),
+    ),
+    "hide-minority": StepWords(
+        _("Hide the quoted reason"),
+        _(
+            "The longest reason of the largest minority is then no longer shown: not on this poll's page or "
+            "print sheet, not in the result and not in the table of answers (CSV). In its place stand your "
+            "pseudonym, the time and your reason, so do not repeat in it what is to be hidden. The answers "
+            "in the proof and in the JSON lines stay as they are, since they are signed and the log holds "
+            "their hashes: whoever takes those files can still read the text. Showing it again is possible, "
+            "and recorded too."
+        ),
+        _("Hide it, on the record"),
+        _("Hidden. Who hid it, when and why is on the log."),
+    ),
+    "show-minority": StepWords(
+        _("Show the quoted reason again"),
+        _(
+            "The longest reason of the largest minority is then shown again to everybody who sees this poll. "
+            "That it was hidden stays on the log and beside the text, as does this."
+        ),
+        _("Show it again, on the record"),
+        _("Shown again. Who did it, when and why is on the log."),
     ),
 }
 # Which steps a person may take in which state, first the one that leads on.

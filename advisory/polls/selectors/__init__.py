@@ -19,6 +19,7 @@ from advisory.polls.models import (
     State,
     Transport,
 )
+from advisory.polls.selectors import privacy
 from advisory.polls.selectors.exchanges import exchanges_of
 from ecp_project.kernel.canonical import encode
 from ecp_project.kernel.clock import format_time
@@ -178,7 +179,7 @@ def results_of(poll: Poll) -> dict[str, Any]:
         "question": poll.question,
         "closed_at": _time(poll.closed_at),
         "early": poll.early,
-        **(poll.results or {}),
+        **privacy.shown(poll, privacy.acts_of(poll)),
         "earlier": earlier_polls(poll),
     }
 
@@ -216,6 +217,7 @@ def proof_of(poll: Poll) -> dict[str, Any]:
     responses = [response_document(response) for response in counted_responses(poll)]
     tally = (poll.results or {})["tally"]
     replaced = exchanges_of(poll, drawn.sample)
+    acts = privacy.acts_of(poll)
     return {
         "v": "ecp.poll.proof/1",
         "poll_id": str(poll.id),
@@ -249,6 +251,7 @@ def proof_of(poll: Poll) -> dict[str, Any]:
         "drawn": len(drawn.sample),
         "answered": len(responses),
         "receipts": receipts_of(poll, [one.entry for one in replaced]),
+        **({"minority_acts": privacy.documents(acts)} if acts else {}),
         "weakness": WEAKNESS,
         "earlier": earlier_polls(poll),
     }

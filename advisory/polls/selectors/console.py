@@ -16,6 +16,7 @@ from advisory.polls.models import (
     State,
     Transport,
 )
+from advisory.polls.selectors.narrowing import Narrowing
 from ledger.core.entry import EntrySyntax, parse_entry
 from ledger.models import POSITIONS_PER_LOG, Agent, AgentStatus, Entry
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ledger.selectors.entries import OrgScope
 
 AT_WORK = (State.DRAFT, State.COMMITTED, State.DRAWN, State.OPEN)
+EVERYTHING = Narrowing()
 SOON = timedelta(hours=1)
 MOST_FOUND = 5_000
 MOST_ABOUT = 20
@@ -42,9 +44,18 @@ class Row:
     answered: int
 
 
-def poll_rows(*, scope: OrgScope, states: Iterable[str], size: int, before: UUID | None = None) -> list[Row]:
+def poll_rows(
+    *,
+    scope: OrgScope,
+    states: Iterable[str],
+    size: int,
+    before: UUID | None = None,
+    narrowing: Narrowing = EVERYTHING,
+) -> list[Row]:
     """Newest first; one row too many tells that there are more."""
-    polls = selectors.polls(scope=scope).filter(state__in=list(states)).select_related("schedule")
+    wanted = [state for state in states if narrowing.state in {"", state}]
+    polls = selectors.polls(scope=scope).filter(narrowing.of_schedule, state__in=wanted)
+    polls = polls.select_related("schedule")
     if before is not None:
         polls = polls.filter(id__lt=before)
     found = list(polls.order_by("-id")[: size + 1])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from advisory.polls import selectors
-from advisory.polls.services import answers, lifecycle
+from advisory.polls.services import answers, lifecycle, privacy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from advisory.polls.models import Poll
+    from advisory.polls.models import Poll, PollMinorityAct
     from ledger.models import Agent
 
 
@@ -38,6 +38,12 @@ class NetworkOpinionPoll:
 
     def cancel(self, *, actor: str, now: datetime, reason: str) -> Poll:
         return lifecycle.poll_cancel(poll_id=self.row.id, actor=actor, now=now, reason=reason)
+
+    def hide_minority(self, *, actor: str, now: datetime, reason: str) -> PollMinorityAct:
+        return privacy.minority_hide(poll_id=self.row.id, actor=actor, now=now, reason=reason)
+
+    def show_minority(self, *, actor: str, now: datetime, reason: str) -> PollMinorityAct:
+        return privacy.minority_show(poll_id=self.row.id, actor=actor, now=now, reason=reason)
 
     def results(self) -> dict[str, Any]:
         return selectors.results_of(self.row)

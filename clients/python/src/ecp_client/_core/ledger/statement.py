@@ -72,12 +72,14 @@ class StatementKind:
     """A registered `v` with its validator and its projector.
 
     Agents may sign and send the kinds that are `is_signable`; every other kind is the server's to write.
+    `words` are what pages call such an entry; they are translated where they are shown.
     """
 
     v: str
     validate: Callable[[Mapping[str, Any]], None]
     project: Callable[[Mapping[str, Any]], Projection]
     is_signable: bool = False
+    words: str = ""
 
 
 _kinds: dict[str, StatementKind] = {}
@@ -92,6 +94,12 @@ def register(kind: StatementKind) -> StatementKind:
 
 def registered() -> tuple[StatementKind, ...]:
     return tuple(_kinds.values())
+
+
+def words_of(v: str) -> str:
+    """What an app calls the entries of its kind; the name of the kind where nobody said."""
+    kind = _kinds.get(v)
+    return kind.words if kind and kind.words else v
 
 
 def kind_of(v: Any) -> StatementKind:
