@@ -15,3 +15,4 @@ class FrictionConfig(AppConfig):
     def ready(self) -> None:
         from advisory.friction import acts, console_calibration  # noqa: F401, PLC0415 - they register themselves
         from advisory.friction.core import statements  # noqa: F401, PLC0415 - its kinds register themselves
+        from advisory.friction.services import demo  # noqa: F401, PLC0415 - adds itself to the sample data

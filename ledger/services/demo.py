@@ -16,7 +16,7 @@ from django.db import transaction
 
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.ids import uuid7
-from ledger.models import Agent, Log, Membership, Organisation, Role
+from ledger.models import Agent, Head, Log, Membership, Organisation, Role
 from ledger.services import projections
 from ledger.services.identities import agent_create, apikey_create, organisation_create
 from ledger.services.ingest import Tally, ingest
@@ -137,7 +137,7 @@ class Demo:
     api_key: str
     organisation: str
     agent: str
-    decisions: int
+    entries: int
 
 
 class Part(Protocol):
@@ -194,7 +194,8 @@ def demo_load(*, now: datetime, clock: Callable[[], datetime], progress: Callabl
     for log in logs.values():
         while projections.project_search(log_id=log.pk):  # searchable and countable at first sight
             pass
-    return Demo(STAFF, password, key.text, home.slug, agent.slug, done)
+    entries = sum(Head.objects.values_list("size", flat=True))
+    return Demo(STAFF, password, key.text, home.slug, agent.slug, entries)
 
 
 def _shifted(progress: Callable[[int, int], None], before: int, total: int, count: int) -> None:

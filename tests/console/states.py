@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import contextmanager
-from io import StringIO
 from typing import TYPE_CHECKING
-
-from django.apps import apps
-from django.core.management import call_command
 
 from ecp_project.console.rollups import keep_up
 from ecp_project.kernel.clock import Clock, utc_now
@@ -61,8 +57,6 @@ def demo(
 ) -> tuple[Log, User]:
     with turning(checkpointer):
         demo_load(now=now or utc_now(), clock=clock, progress=progress)
-        if apps.is_installed("advisory.friction"):
-            call_command("friction_demo_load", stdout=StringIO())
     return _settled(Log.objects.get(slug="northwind-retail"), checkpointer)
 
 

@@ -195,7 +195,7 @@ def test_demo_is_loaded_once_and_found_by_search(signing: None, tmp_path: Path) 
     run("demo_load", "--json", str(target))
     loaded = json.loads(target.read_text())
     assert target.stat().st_mode & 0o777 == 0o600
-    assert Entry.objects.count() == loaded["decisions"] > 3_000
+    assert Entry.objects.count() == loaded["entries"] > 3_000
     assert run("demo_load", "--if-empty") == ""
     log = Log.objects.get(slug=loaded["organisation"])
     while projections.project_search(log_id=log.id):

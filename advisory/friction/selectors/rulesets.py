@@ -38,10 +38,6 @@ def version_page(*, scope: OrgScope) -> list[FrictionRuleSetVersion]:
     return list(versions(scope=scope).order_by("-id")[:200])
 
 
-def has_rules(*, organisation_id: int) -> bool:
-    return FrictionRuleSetVersion.objects.filter(organisation_id=organisation_id).exists()
-
-
 def newest_number(*, ruleset: FrictionRuleSet) -> int:
     numbers = ruleset.versions.order_by("-version").values_list("version", flat=True)
     return numbers.first() or 0

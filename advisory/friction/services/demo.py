@@ -20,8 +20,8 @@ from ecp_project.api.authentication import Principal
 from ecp_project.kernel.ids import new_uuid7
 from ledger.core.decision import DecisionRecord
 from ledger.models import Agent, AgentStatus, Membership, Role
+from ledger.services.demo import part_add
 from ledger.services.ingest import ingest
-from ledger.services.projections import project_search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ ASKED: tuple[tuple[str, str, dict[str, Any], str], ...] = (
     ),
     (
         "voucher.send", "Send vouchers worth {amount} EUR to everybody whose parcels were late in March.",
-        {"environment": "prod", "reversible": False, "affected_people": 1_840, "confidence_pct": 90},
+        {"environment": "prod", "reversible": True, "affected_people": 1_840, "confidence_pct": 56},
         "follows",
     ),
     (
@@ -65,8 +65,8 @@ COLLEAGUES = (("noor", "Noor", Role.OPERATOR), ("ines", "Ines", Role.ADMIN))
 REASON = "The discount ends at noon, and the invoices were checked last week."
 
 
-def demo_load(*, log: Log, clock: Callable[[], datetime]) -> int:
-    """Put the shipped rules in force and let an agent of the first organisation ask; returns how often."""
+def friction_load(*, log: Log, clock: Callable[[], datetime]) -> None:
+    """Put the shipped rules in force and let an agent of the organisation ask."""
     proposer, approver = (_colleague(log, *told) for told in COLLEAGUES)
     _duty(log)
     source = (settings.BASE_DIR / "config" / "friction_rules.yml").read_bytes()
@@ -77,9 +77,8 @@ def demo_load(*, log: Log, clock: Callable[[], datetime]) -> int:
     )  # fmt: skip
     agent = Agent.objects.filter(organisation_id=log.organisation_id).order_by("slug").last()
     assert agent is not None, log.slug
-    asked = list(_proposals(agent.slug))
     decided = []
-    for proposal, then in asked:
+    for proposal, then in _proposals(agent.slug):
         advice = _ask(log, agent.slug, proposal, clock())
         if (advisory := _react(log, advice, then, proposer, clock())) is not None:
             decided.append(json.dumps(proposal | {"id": new_uuid7(clock()), "advisory": advisory}).encode())
@@ -87,9 +86,6 @@ def demo_load(*, log: Log, clock: Callable[[], datetime]) -> int:
     assert not tally.rejects, tally.rejects[0]
     while reconcile(log=log, now=clock()):
         pass
-    while project_search(log_id=log.pk):
-        pass
-    return len(asked)
 
 
 def _proposals(agent: str) -> Iterator[tuple[dict[str, Any], str]]:
@@ -147,3 +143,6 @@ def _duty(log: Log) -> None:
     reader = Membership.objects.filter(organisation_id=log.organisation_id, user__is_staff=True)
     for membership in reader.order_by("pk")[:1]:
         FrictionDuty.objects.create(organisation_id=log.organisation_id, label="privacy", member=membership)
+
+
+part_add(friction_load)

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError
 
 from ecp_project.kernel.clock import utc_now
@@ -17,9 +16,6 @@ from ledger.services import demo
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-
-
-FURTHER = "_demo_load"
 
 
 class Command(BaseCommand):
@@ -36,9 +32,6 @@ class Command(BaseCommand):
                 return
             raise CommandError("there is a log already; the sample data goes into an empty installation only")
         loaded = demo.demo_load(now=utc_now(), clock=utc_now, progress=progress_line("decisions"))
-        # Installed apps bring sample data of their own, under a command that is theirs.
-        for name in sorted(name for name in get_commands() if name.endswith(FURTHER)):
-            call_command(name)
         if options["json"]:
             target: Path = options["json"]
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,4 +41,4 @@ class Command(BaseCommand):
         else:
             self.stdout.write(f"Sign in as {loaded.login} with {loaded.password}")
             self.stdout.write(f"API key of {loaded.agent}: {loaded.api_key}")
-        self.stdout.write(f"{loaded.decisions:,} entries recorded.")
+        self.stdout.write(f"{loaded.entries:,} entries recorded.")

@@ -77,7 +77,7 @@ def test_advice_is_explained_first_then_steps_facts_and_every_comparison(world: 
     advice, _ = bypassed(world)
     page = text(world, "auditor", f"{ADVICE}{advice['id']}/change/")
     order = [
-        DF1["explanation"], "PAY-100</strong> (+35)", "Suggested steps", "four minutes", "Facts and where",
+        DF1["explanation"], "PAY-100</bdi></strong> (+35)", "Suggested steps", "four minutes", "Facts and where",
         "body:/context/amount_minor", "Every comparison", "≥ 1000000",
     ]  # fmt: skip
     places = [page.index(told) for told in order]
@@ -140,7 +140,7 @@ def test_the_record_tells_its_advice_and_what_became_of_it(world: World) -> None
     for entry in Entry.objects.filter(uid__in=(uid, advice["id"])):
         kind = "decision" if entry.action else "entry"
         page = text(world, "viewer", f"/console/ledger/{kind}/{entry.pk}/change/")
-        assert "PAY-100</strong> (+35)" in page
+        assert "PAY-100</bdi></strong> (+35)" in page
         assert f"Bypassed steps {steps}, pay-agent-3" in page
         assert "Review due" in page
 
