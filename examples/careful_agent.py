@@ -11,13 +11,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from ecp_client import Advice, Ledger
+
+if TYPE_CHECKING:
+    from ecp_client.records import RecordFields
 
 OWN_STEPS = {"extra_documentation": "Purpose and counterparty are filed with the invoice."}
 
 
-def proposal(amount_minor: int, environment: str) -> dict[str, object]:
+def proposal(amount_minor: int, environment: str) -> RecordFields:
     return {
         "action": "payment.transfer",
         "explanation": "Pay supplier invoice 4711 that is due today.",
