@@ -38,7 +38,9 @@ def test_addresses_lead_to_the_route_under_which_they_stand(name: str) -> None:
     for form in PAGES[name]:
         numbers = dict.fromkeys(("decision", "entry", "act", "agent", "user", "group", "seq", "size"), 1)
         others = dict.fromkeys(("agentkey", "apikey", "organisation", "membership"), 1)
-        uids = dict.fromkeys(("advice", "bypass", "simulation"), "0199f3c0-0000-7000-8000-000000000000")
+        uids = dict.fromkeys(
+            ("advice", "bypass", "simulation", "poll_schedule"), "0199f3c0-0000-7000-8000-000000000000"
+        )
         more = dict.fromkeys((
             "version", "older_version", "duty", "target", "poll_closed", "poll_open", "poll_draft",
         ), 1)  # fmt: skip

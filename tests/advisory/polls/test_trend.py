@@ -127,7 +127,7 @@ def test_changed_question_and_options_are_pointed_out(people: People) -> None:
     page = shown(people.ben, TREND, schedule=schedule.id)
     assert "changed between these runs" in page
     titles = re.findall(r'<h2 id="share-\d">(.*?)</h2>', page)
-    assert titles == ["Share of support", "Share of later on", "Share of oppose"]
+    assert titles == [f"Share of <bdi>{option}</bdi>" for option in ("support", "later on", "oppose")]
     rows = re.findall(r"Share of oppose by run.*?</table>", page, re.DOTALL)[0]
     assert rows.count("<svg") == 1
 

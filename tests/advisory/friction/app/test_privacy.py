@@ -90,7 +90,7 @@ def test_no_page_shows_a_private_value_without_a_reason(
     for name, path in told.items():
         assert planted(page(browser, path)) == [], name
     sealed = page(browser, told["advice"])
-    assert "PAY-100</strong> (+35): <bdi>Large payment</bdi>" in sealed
+    assert "PAY-100</bdi></strong> (+35): <bdi>Large payment</bdi>" in sealed
     assert "body:/context/amount_minor" in sealed
     assert "sealed" in sealed.partition("Facts and where")[2].partition("</table>")[0]
     assert ("/console/reveal/?" in sealed) is (role in {"auditor", "operator"})
