@@ -26,3 +26,5 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = True
+# Each test client makes the middleware anew; it need not look at every static file before the first request.
+WHITENOISE_AUTOREFRESH = True

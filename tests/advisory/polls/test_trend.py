@@ -128,7 +128,7 @@ def test_changed_question_and_options_are_pointed_out(people: People) -> None:
     assert "changed between these runs" in page
     titles = re.findall(r'<h2 id="share-\d">(.*?)</h2>', page)
     assert titles == [f"Share of <bdi>{option}</bdi>" for option in ("support", "later on", "oppose")]
-    rows = re.findall(r"Share of oppose by run.*?</table>", page, re.DOTALL)[0]
+    rows = re.findall(r"Share of <bdi>oppose</bdi> by run.*?</table>", page, re.DOTALL)[0]
     assert rows.count("<svg") == 1
 
 
