@@ -48,11 +48,11 @@ LAG_PATIENCE_S = 120
 class Plan:
     """How long and how often; `--quick` shows that all of it runs, and its figures mean nothing."""
 
-    rounds: int = 15
+    rounds: int = 9
     turn_s: float = 2.0
     sustained_s: float = 60.0
     sizes: tuple[int, int, int] = (10_000, 100_000, 1_000_000)
-    growth_rounds: int = 9
+    growth_rounds: int = 7
     growth_turn_s: float = 2.0
     verified: int = 40_000
     evaluating_s: float = 10
