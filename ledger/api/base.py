@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ledger.selectors.entries import OrgScope
     from ledger.sequencer import Outcome, Stored
 
+TEXT = "text/plain"
 READERS = ("viewer", "auditor", "operator", "manufacturer", "admin")
 # Requests that wait for something may together hold a quarter of a process's threads (LEDGER section 9).
 waiting = threading.BoundedSemaphore(max(1, settings.ECP_WEB_THREADS // 4))

@@ -25,6 +25,7 @@ from ledger.api.authentication import (
 )
 from ledger.api.base import (
     READERS,
+    TEXT,
     LedgerView,
     actor_of,
     batch_answer,
@@ -43,9 +44,6 @@ from ledger.services.ledger import TransparencyLedger
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
-
-
-TEXT = "text/plain"
 
 
 class DecisionList(LedgerView):

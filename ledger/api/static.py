@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema
 from ecp_project.api.permissions import Public
 from ecp_project.api.renderers import serves
 from ecp_project.kernel.errors import NotFound
-from ledger.api.base import LedgerView, json_answer
+from ledger.api.base import TEXT, LedgerView, json_answer
 from ledger.api.logs import vkeys
 from ledger.core.merkle import ProofInvalid
 from ledger.core.tiles import parse_tile_path
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ecp_project.api.authentication import Principal
     from ledger.models import Log
 
-TEXT = "text/plain"
 BYTES = "application/octet-stream"
 
 

@@ -26,7 +26,7 @@ from ecp_project.kernel.clock import format_time, utc_now
 from ecp_project.kernel.errors import BadRequest
 from ledger.api import requests
 from ledger.api.authentication import default_log_of
-from ledger.api.base import LedgerView, actor_of, json_answer, waiting
+from ledger.api.base import READERS, LedgerView, actor_of, json_answer, waiting
 from ledger.core.fields import Text
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 SCOPE = "advice"
 YAML = "application/yaml"
-READERS = ("viewer", "auditor", "operator", "manufacturer", "admin")
-RULE_READERS = ("viewer", "auditor", "operator", "manufacturer", "admin")
 _NOTE = Text(0, 2_000)
 
 
@@ -260,7 +258,7 @@ class RuleSetList(LedgerView):
     def get_permissions(self) -> list[Any]:
         if self.request.method == "POST":
             return [allow(scope=None, write=("operator",))()]
-        return [allow(scope=None, read=RULE_READERS)()]
+        return [allow(scope=None, read=READERS)()]
 
     @extend_schema(operation_id="ruleset_list", responses={200: OpenApiTypes.OBJECT})
     def get(self, request: Request) -> HttpResponse:
@@ -296,7 +294,7 @@ class RuleSetValidate(LedgerView):
 
 class RuleSetVersionDetail(LedgerView):
     renderer_classes = serves(YAML)
-    permission_classes = [allow(scope=None, read=RULE_READERS)]
+    permission_classes = [allow(scope=None, read=READERS)]
 
     @extend_schema(
         operation_id="ruleset_version_get",
@@ -332,7 +330,7 @@ class RuleSetState(LedgerView):
 
 
 class RuleSetDiff(LedgerView):
-    permission_classes = [allow(scope=None, read=RULE_READERS)]
+    permission_classes = [allow(scope=None, read=READERS)]
 
     @extend_schema(
         operation_id="ruleset_diff",

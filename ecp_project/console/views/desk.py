@@ -14,7 +14,6 @@ from ecp_project.console.ranges import DEFAULT_SINCE, DEFAULT_UNTIL, Range, rang
 from ecp_project.console.views.panels import parts
 from ecp_project.kernel.errors import BadRequest, NotFound
 from ecp_project.kernel.panels import PanelContext
-from ledger.changelist import request_viewer
 from ledger.selectors.console import chosen_log, logs_for
 from ledger.selectors.entries import OrgScope
 
@@ -142,8 +141,7 @@ def desk_of(
 
 def parts_of(request: HttpRequest, desk: Desk, slot: Slot) -> list[Part]:
     """What installed apps bring to this place, as far as the viewer's role sees it."""
-    role = request_viewer(request).roles[desk.scope.organisation_id]
-    return parts(request, slot, desk.about, {role}, {"log": desk.log.slug} | dict(desk.parameters))
+    return parts(request, slot, desk.about, {desk.role}, {"log": desk.log.slug} | dict(desk.parameters))
 
 
 def scope_in(viewer: Viewer, log: Log) -> OrgScope:
