@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -122,18 +123,34 @@ def test_probes_have_no_limit(client: Client, people: People) -> None:
     assert {client.get("/readyz").status_code for _ in range(3)} == {200}
 
 
-def test_second_export_waits_for_the_first(
-    client: Client, people: People, checkpointer: Any, limits: Any
-) -> None:
+@pytest.fixture
+def export(client: Client, people: People, checkpointer: Any, limits: Any) -> str:
+    """Where a log with a signed entry is exported, as often as one likes but once at a time."""
     limits.ECP_RATES = limits.ECP_RATES | {"read": Rate(100.0, 100)}
     throttling.reset()
     assert post(client, people, decision()).status_code == 201
     checkpointer.turn()
-    export = f"/api/v1/logs/{people.log.slug}/export.ndjson"
+    return f"/api/v1/logs/{people.log.slug}/export.ndjson"
+
+
+def test_second_export_waits_for_the_first(client: Client, people: People, export: str) -> None:
     running: Any = client.get(export, **people.ada_agent.headers)
     assert running.status_code == 200
     assert_refused(client.get(export, **people.ada_agent.headers))
     assert b"ecp.export/1" in running.getvalue()
+    again: Any = client.get(export, **people.ada_agent.headers)
+    assert again.status_code == 200
+    again.getvalue()
+
+
+@pytest.mark.parametrize("lines_read", [0, 1])
+def test_client_that_goes_away_early_lets_the_next_export_run(
+    client: Client, people: People, export: str, lines_read: int
+) -> None:
+    left: Any = client.get(export, **people.ada_agent.headers)
+    assert len(list(itertools.islice(iter(left), lines_read))) == lines_read
+    assert_refused(client.get(export, **people.ada_agent.headers))
+    left.close()
     again: Any = client.get(export, **people.ada_agent.headers)
     assert again.status_code == 200
     again.getvalue()
