@@ -22,6 +22,11 @@ from ecp_project.launcher import LauncherError as RefusalError
 from ecp_project.launcher import LogFollower, _ports_free, listening_socket
 from ecp_project.processes import started_at
 from tests.installation import PROJECT, Installation, needs_binaries, until
+from tests.observability.shown import (
+    each_process_shows_its_own_numbers_and_a_request_its_trace,
+    metrics_port,
+    worker_does_quietly_what_beat_sends,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +34,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with Installation(tmp_path_factory.mktemp("run") / "home") as found:
+    home, port = tmp_path_factory.mktemp("run") / "home", metrics_port()
+    with Installation(home, ECP_METRICS_PORT=str(port)) as found:
         yield found
 
 
@@ -65,6 +71,7 @@ def test_first_run_from_nothing_to_a_recorded_decision_and_back(installation: In
     until(lambda: append() == 201)
 
     assert feed_asks_who_is_there(installation)
+    each_process_shows_its_own_numbers_and_a_request_its_trace(installation, told)
 
     # only the checkpointer was given the signing key
     if Path("/proc/self/environ").exists():
@@ -97,6 +104,7 @@ def test_first_run_from_nothing_to_a_recorded_decision_and_back(installation: In
     assert "Loading the demo data" not in again
     assert line[0] in again
     until(lambda: append() == 201)
+    worker_does_quietly_what_beat_sends(installation)
 
     # stopped by a signal, everything is gone
     pids = installation.pids()
