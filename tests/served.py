@@ -91,7 +91,9 @@ class Processes:
 @pytest.fixture
 def processes(committed_db: str, server_environment: Mapping[str, str]) -> Iterator[Processes]:
     del committed_db
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ECP_", "DJANGO_"))}
+    # Coverage is measured where tests ask the code itself; in each of these processes it costs seconds.
+    outside = ("ECP_", "DJANGO_", "COVERAGE_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(outside)}
     surroundings = kept | dict(server_environment) | {
         "ECP_PORT": str(free_port()), "ECP_WEB_PROCESSES": "1", "ECP_METRICS_PORT": "0",
         "ECP_COMMIT": "unknown",

@@ -47,7 +47,8 @@ def production_database(database_name: str, cluster: databases.Cluster) -> Itera
 @pytest.fixture
 def operator(cluster: databases.Cluster, production_database: str, tmp_path: Path) -> dict[str, str]:
     """Environment that all processes share."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ECP_", "DATABASE_"))}
+    outside = ("ECP_", "DATABASE_", "COVERAGE_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(outside)}
     return kept | {
         "ECP_ENV": "production", "DJANGO_SETTINGS_MODULE": "ecp_project.settings.production",
         "SECRET_KEY": secrets.token_urlsafe(48), "ECP_HOME": str(tmp_path), "REDIS_URL": cluster.redis_url,
