@@ -15,6 +15,7 @@ from ecp_project.api.parsers import (
 )
 from ecp_project.api.views import ApiView
 from ecp_project.kernel.errors import BadRequest, EcpError, NotFound
+from ledger import sequencer
 from ledger.api.authentication import (
     ApiKeyAuthentication,
     SessionAuthentication,
@@ -24,6 +25,8 @@ from ledger.api.authentication import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
     from rest_framework.request import Request
 
     from ecp_project.api.authentication import Principal
@@ -40,6 +43,17 @@ class LedgerView(ApiView):
     """A view whose callers are machines with a key or staff with a session."""
 
     authentication_classes = [ApiKeyAuthentication, SessionAuthentication]
+
+    def appends_one(self, request: HttpRequest) -> bool:  # noqa: ARG002 - for those that do
+        """Whether it brings the batcher one work, which shares its commit with those of other requests."""
+        return False
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not self.appends_one(request):
+            return super().dispatch(request, *args, **kwargs)
+        # Told before anything else is done: the sooner the batcher knows, the more share one commit.
+        with sequencer.batcher.building():
+            return super().dispatch(request, *args, **kwargs)
 
     def principal(self, request: Request) -> Principal:
         found: Principal = cast("Principal", request.auth)

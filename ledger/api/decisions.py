@@ -43,11 +43,15 @@ from ledger.services.erasure import erasure_request
 from ledger.services.ledger import TransparencyLedger
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
     from rest_framework.request import Request
 
 
 class DecisionList(LedgerView):
     """Record one decision, or list what was decided."""
+
+    def appends_one(self, request: HttpRequest) -> bool:
+        return request.method == "POST"
 
     def get_permissions(self) -> list[Any]:
         if self.request.method == "POST":

@@ -36,6 +36,7 @@ from ledger.services.ledger import TransparencyLedger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from django.http import HttpRequest
     from django.http.response import HttpResponseBase
     from rest_framework.request import Request
 
@@ -79,6 +80,10 @@ def log_document(log: Log) -> dict[str, Any]:
     }
 
 
+def is_ndjson(request: HttpRequest | Request) -> bool:
+    return str(request.META.get("CONTENT_TYPE", "")).startswith(NDJSON)
+
+
 def vkeys(origin: str) -> list[str]:
     return [verifier.vkey for verifier in verifiers(settings.ECP_LOG_PUBLIC_KEYS, origin)]
 
@@ -92,8 +97,10 @@ class LogEntries(LedgerView):
         return [allow(scope="ledger:read", read=READERS)()]
 
     def rate_scope(self, request: Request) -> str:
-        is_batch = request.META.get("CONTENT_TYPE", "").startswith(NDJSON)
-        return "append_batch" if is_batch else super().rate_scope(request)
+        return "append_batch" if is_ndjson(request) else super().rate_scope(request)
+
+    def appends_one(self, request: HttpRequest) -> bool:
+        return request.method == "POST" and not is_ndjson(request)
 
     @extend_schema(
         operation_id="entry_range",
@@ -121,7 +128,7 @@ class LogEntries(LedgerView):
     def post(self, request: Request, slug: str) -> HttpResponse:
         principal, now = self.principal(request), utc_now()
         ledger = TransparencyLedger(entries.log_of(scope=OrgScope(principal.organisation_id or 0), slug=slug))
-        if request.META.get("CONTENT_TYPE", "").startswith(NDJSON):
+        if is_ndjson(request):
             return batch_answer(ledger.append_signed(read_lines(request), principal=principal, now=now))
         check_media_type(request, JSON)
         body = read_body(request, MAX_DOCUMENT, "body_too_large")
