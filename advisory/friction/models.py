@@ -264,10 +264,15 @@ class StandingBypass(models.Model):
 
 
 class FrictionAdvice(models.Model):
-    """One evaluation that is on the log under the same id."""
+    """One evaluation that is on the log under the same id.
+
+    Others wait for the head of the log while it is written, so it has no index that nothing reads by.
+    """
 
     id = models.UUIDField(primary_key=True)
-    organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.PROTECT, related_name="+", db_index=False
+    )  # every index below begins with it
     agent = models.CharField(max_length=64)
     action = models.CharField(max_length=128)
     ruleset_version = models.ForeignKey(
@@ -289,11 +294,13 @@ class FrictionAdvice(models.Model):
     entry_seq = models.BigIntegerField()
     actor = models.CharField(max_length=128)
     previous_advice = models.ForeignKey(
-        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )
-    repeat_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    repeat_of = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
     standing = models.ForeignKey(
-        StandingBypass, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+        StandingBypass, on_delete=models.PROTECT, null=True, blank=True, related_name="+", db_index=False
     )
     decision_id = models.UUIDField(null=True, blank=True, unique=True)
     decided_at = models.DateTimeField(null=True, blank=True)
@@ -438,7 +445,9 @@ class FrictionWait(models.Model):
     """A step that waits for a person, for as long as nobody has answered it (FRICTION 10.1)."""
 
     organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="+")
-    advice = models.ForeignKey(FrictionAdvice, on_delete=models.PROTECT, related_name="waits")
+    advice = models.ForeignKey(
+        FrictionAdvice, on_delete=models.PROTECT, related_name="waits", db_index=False
+    )  # `wait_once` begins with it
     n = models.IntegerField()
     step_type = models.CharField(max_length=32)
     role = models.CharField(max_length=64)
