@@ -30,6 +30,7 @@ from ledger.api.base import READERS, LedgerView, actor_of, json_answer, waiting
 from ledger.core.fields import Text
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
     from rest_framework.request import Request
 
     from advisory.friction.core.lint import LintWarning
@@ -63,6 +64,9 @@ def replayable(document: dict[str, Any], *, is_replay: bool) -> HttpResponse:
 
 class AdviceList(AdviceView):
     """Ask how careful an act should be, or list what was advised."""
+
+    def appends_one(self, request: HttpRequest) -> bool:
+        return request.method == "POST"
 
     def get_permissions(self) -> list[Any]:
         if self.request.method == "POST":

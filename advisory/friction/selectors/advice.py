@@ -23,6 +23,7 @@ from advisory.friction.models import (
     StandingBypass,
 )
 from advisory.friction.selectors.people import office_of
+from advisory.friction.selectors.traces import trace_of
 from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.errors import NotFound, PermissionDenied
 from ledger.selectors.hot import hot_row
@@ -191,8 +192,7 @@ def advice_document(row: FrictionAdvice, *, log: str, staff: bool) -> dict[str, 
             name: [] for name in ("fired", "undecided_rules", "missing_fields", "near_misses", "steps")
         }
         return document | nothing | lists | {"explanation": OBSERVED}
-    told = {name: value for name, value in row.result.items() if name != "trace"}
-    document |= told | {"level": row.level, "score": row.score}
+    document |= row.result | {"level": row.level, "score": row.score}
     if row.mode == AdviceMode.ACTIVE:
         document["links"] = {"bypass": f"/api/v1/friction/advice/{row.id}/bypass/"}
     if row.mode == AdviceMode.SHADOW:
@@ -242,7 +242,7 @@ def advice_detail(row: FrictionAdvice, *, log: str, staff: bool) -> dict[str, An
         for link in invalid.order_by("found_at")[:50]
     ]
     if staff:
-        document["trace"] = row.result.get("trace", [])
+        document["trace"] = trace_of(row)
         document["facts"] = row.facts
     return document
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SLICE = 500
 MOST = 100_000
-# The members of a row that a replay needs; the trace beside them is several times as large.
+# The members of a row that a replay needs.
 _COLUMNS = (
     "pk", "evaluated_at", "sha256", "level", "facts", "facts_erased_at", "decision_id",
     "result__fired", "result__steps",

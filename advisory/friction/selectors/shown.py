@@ -22,6 +22,7 @@ from advisory.friction.models import (
 from advisory.friction.selectors import veil
 from advisory.friction.selectors.advice import steps_bypassed, steps_done
 from advisory.friction.selectors.people import office_of
+from advisory.friction.selectors.traces import trace_of
 from advisory.friction.selectors.words import OPERATORS, step_words, value_words
 from ecp_project.kernel.privacy import SEALED
 from ledger.models import Entry
@@ -137,7 +138,7 @@ def advice_shown(
     veiled = veil.veiled_fields(row, is_open=opened.is_open)
     rules = veil.rules_of(row)
     titles = {rule: known.title for rule, known in rules.items()}
-    traced = {one["rule"]: one for one in row.result.get("trace", ())}
+    traced = {one["rule"]: one for one in trace_of(row)}
     fired = [
         RuleShown(
             one["rule"], titles.get(one["rule"], ""), one["points"], one["via"],

@@ -12,7 +12,14 @@ from django.db.models import F
 
 from advisory.friction import metrics
 from advisory.friction.core import statements
-from advisory.friction.models import AdviceMode, AdvisoryMode, DryRunCount, FrictionAdvice
+from advisory.friction.models import (
+    AdviceMode,
+    AdvisoryMode,
+    DryRunCount,
+    FrictionAdvice,
+    FrictionNotice,
+    FrictionWait,
+)
 from advisory.friction.selectors import advice as advices
 from advisory.friction.selectors.inforce import in_force
 from advisory.friction.services.evaluating import (
@@ -23,7 +30,7 @@ from advisory.friction.services.evaluating import (
 )
 from advisory.friction.services.notifying import first_notices
 from advisory.friction.services.queueing import waits
-from advisory.friction.services.storing import insert
+from advisory.friction.services.storing import together
 from ecp_project.kernel import canonical
 from ecp_project.kernel.errors import Conflict
 from ecp_project.kernel.ids import new_uuid7
@@ -37,13 +44,15 @@ from ledger.services.ledger import TransparencyLedger, plain_work, refuse_agent
 from ledger.services.sealing import request_mac, seal_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     import psycopg
+    from django.db.models import Model
 
-    from advisory.friction.models import FrictionNotice, FrictionWait
+    from advisory.friction.selectors.inforce import InForce
     from advisory.friction.services.evaluating import Evaluated
+    from advisory.friction.services.storing import Rows
     from ecp_project.api.authentication import Principal
     from ledger.core.decision import DecisionRecord
     from ledger.models import Log
@@ -82,11 +91,10 @@ def advice_give(
     evaluated = judge(version=rules.active)
     shadow = judge(version=rules.shadow) if rules.shadow is not None else None
     stored_as = AdviceMode.OBSERVER if rules.mode is AdvisoryMode.OBSERVER else AdviceMode.ACTIVE
-    prepare = partial(_prepared, log=log, record=record, actor=actor, mac=mac, now=now)
+    prepare = partial(_prepared, log=log, record=record, rules=rules, actor=actor, mac=mac, now=now)
     with sequencer.batcher.building():
         row, work = prepare(
             evaluated=evaluated, mode=stored_as, uid=UUID(key or new_uuid7(now)), earlier=earlier,
-            may_stand=rules.has_standing,
         )  # fmt: skip
         works = [work]
         if shadow is not None:
@@ -164,6 +172,7 @@ def _prepared(
     *,
     log: Log,
     record: DecisionRecord,
+    rules: InForce,
     evaluated: Evaluated,
     uid: UUID,
     mode: AdviceMode,
@@ -171,17 +180,16 @@ def _prepared(
     mac: bytes,
     now: datetime,
     earlier: FrictionAdvice | None = None,
-    may_stand: bool = False,
 ) -> tuple[FrictionAdvice, Work]:
     """The row and the statement, ready to be stored in one transaction."""
     standing = None
-    if may_stand and mode is AdviceMode.ACTIVE and evaluated.steps:
+    if rules.has_standing and mode is AdviceMode.ACTIVE and evaluated.steps:
         fired = [one.rule for one in evaluated.advice.fired] if evaluated.advice else []
         standing = advices.standing_for(
             scope=OrgScope(log.organisation.id), agent=record.agent, action=record.action, fired=fired, at=now
         )
     part = _private_part(uid, evaluated)
-    stmt = advice_statement(
+    stmt, raw = advice_statement(
         log=log, agent=record.agent, evaluated=evaluated, uid=uid, mode=mode, actor=actor, part=part, now=now,
         earlier=earlier, standing=standing,
     )  # fmt: skip
@@ -195,27 +203,22 @@ def _prepared(
     if mode is not AdviceMode.SHADOW:
         row.repeat_of_id = _repeated(log.organisation.id, record.agent, evaluated.input_sha256, now)
     validate(stmt)
-    work = plain_work(stmt)
+    work = plain_work(stmt, raw)
     work.parts, work.keys = seal_parts(
         origin=log.origin, organisation=log.organisation.slug, uid=uid, parts=[part],
         data_subject=record.data_subject, data_subjects={}, now=now,
     )  # fmt: skip
-    beside: list[FrictionWait | FrictionNotice] = []
+    rows: list[tuple[type[Model], Mapping[str, Any]]] = [(FrictionAdvice, vars(row))]
     if mode is AdviceMode.ACTIVE:
-        beside += [*waits(advice=row, now=now), *first_notices(advice=row, now=now)]
-    work.beside = partial(_insert, row, beside)
+        rows += ((FrictionWait, one) for one in waits(advice=row, now=now))
+        notices = first_notices(advice=row, targets=rules.targets, now=now)
+        rows += ((FrictionNotice, one) for one in notices)
+    work.beside = partial(_insert, together(rows))
     return row, work
 
 
-def _insert(
-    row: FrictionAdvice,
-    beside: Sequence[FrictionWait | FrictionNotice],
-    cursor: psycopg.Cursor[Any],
-    seq: int,
-) -> None:
-    row.entry_seq = seq
-    for one in (row, *beside):
-        insert(cursor, one)
+def _insert(rows: Rows, cursor: psycopg.Cursor[Any], seq: int) -> None:
+    rows.insert(cursor, entry_seq=seq)
 
 
 def _repeated(organisation_id: int, agent: str, digest: str, now: datetime) -> UUID | None:
@@ -243,4 +246,4 @@ def _private_part(uid: UUID, evaluated: Evaluated) -> Part:
 def _counted(row: FrictionAdvice, evaluated: Evaluated) -> None:
     metrics.SUGGESTIONS.labels(level=row.level, mode=row.mode).inc()
     for one in evaluated.advice.fired if evaluated.advice else ():
-        metrics.RULE_FIRED.labels(rule=one.rule, via=one.via).inc()
+        metrics.rule_fired(one.rule, one.via).inc()

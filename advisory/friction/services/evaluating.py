@@ -138,12 +138,6 @@ def told_of(advice: Advice | None) -> dict[str, Any]:
     return told | {"explanation": explained(advice)}
 
 
-def _with_trace(evaluated: Evaluated) -> dict[str, Any]:
-    if evaluated.advice is None:
-        return evaluated.told
-    return evaluated.told | {"trace": [judged.document() for judged in evaluated.advice.trace]}
-
-
 def advice_row(
     *,
     log: Log,
@@ -172,7 +166,7 @@ def advice_row(
         request_mac=b"",
         facts=evaluated.facts,
         proposal={"action": action, "agent": agent},
-        result=_with_trace(evaluated),
+        result=evaluated.told,
         evaluated_at=now,
         elapsed_us=evaluated.elapsed_us,
         entry_seq=0,
@@ -192,8 +186,8 @@ def advice_statement(
     part: Part | None = None,
     earlier: FrictionAdvice | None = None,
     standing: StandingBypass | None = None,
-) -> dict[str, Any]:
-    """`ecp.friction.advice/1`; `part` holds what is private."""
+) -> tuple[dict[str, Any], bytes]:
+    """`ecp.friction.advice/1` and its bytes; `part` holds what is private."""
     told = evaluated.told
     stmt: dict[str, Any] = {
         "v": statements.ADVICE,
@@ -223,11 +217,13 @@ def advice_statement(
         stmt["previous_advice_id"] = str(earlier.id)
     if standing is not None:
         stmt["standing_bypass"] = str(standing.id)
-    if len(canonical.encode(stmt)) > canonical.MAX_STATEMENT_BYTES:
+    raw = canonical.encode(stmt)
+    if len(raw) > canonical.MAX_STATEMENT_BYTES:
         for name in ("facts", "fired"):
             stmt[f"{name}_sha256"] = input_sha256({name: stmt.pop(name)})
         stmt["detached"] = True
-    return stmt
+        raw = canonical.encode(stmt)
+    return stmt, raw
 
 
 def _public_fact(fact: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from ecp_project.kernel.clock import format_time
 from ecp_project.kernel.ids import new_uuid7
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from advisory.friction.models import FrictionAdvice
@@ -42,15 +42,20 @@ LEASE = timedelta(seconds=60)
 SWEEP_LIMIT = 100
 
 
-def first_notices(*, advice: FrictionAdvice, now: datetime) -> list[FrictionNotice]:
-    """Messages for the `notify` steps of a new advice, stored with it; a standing bypass keeps them quiet."""
+def first_notices(
+    *, advice: FrictionAdvice, targets: Mapping[str, int], now: datetime
+) -> list[dict[str, Any]]:
+    """Messages for the `notify` steps of a new advice, stored with it; a standing bypass keeps them quiet.
+
+    Columns of `FrictionNotice`; `targets` are the active ones by name.
+    """
     if advice.standing_id is not None:
         return []
     return [
         notice
         for step in advice.result["steps"]
         if step["type"] == "notify"
-        for notice in _notices(advice=advice, n=step["n"], names=step["to"], occasion=Occasion.FIRST, now=now)
+        for notice in _notices(advice, step["n"], step["to"], Occasion.FIRST, targets, now)
     ]
 
 
@@ -58,32 +63,40 @@ def notices_add(
     *, advice: FrictionAdvice, n: int, names: Iterable[str], occasion: Occasion, now: datetime
 ) -> None:
     """One message for each name; what was added before stays as it is."""
-    FrictionNotice.objects.bulk_create(
-        _notices(advice=advice, n=n, names=names, occasion=occasion, now=now), ignore_conflicts=True
-    )
-
-
-def _notices(
-    *, advice: FrictionAdvice, n: int, names: Iterable[str], occasion: Occasion, now: datetime
-) -> list[FrictionNotice]:
-    wanted = sorted(set(names))
+    wanted = set(names)
     rows = NotificationTarget.objects.filter(
         organisation_id=advice.organisation_id, name__in=wanted, active=True
     )
-    targets = {row.name: row for row in rows}
+    targets = dict(rows.values_list("name", "pk"))
+    FrictionNotice.objects.bulk_create(
+        (FrictionNotice(**one) for one in _notices(advice, n, wanted, occasion, targets, now)),
+        ignore_conflicts=True,
+    )
+
+
+def _notices(  # noqa: PLR0917 - one kind of row, made in two places
+    advice: FrictionAdvice,
+    n: int,
+    names: Iterable[str],
+    occasion: Occasion,
+    targets: Mapping[str, int],
+    now: datetime,
+) -> list[dict[str, Any]]:
     return [
-        FrictionNotice(
-            id=UUID(new_uuid7(now)),
-            advice=advice,
-            n=n,
-            occasion=occasion,
-            target_name=name,
-            target=targets.get(name),
-            state=NoticeState.PENDING if name in targets else NoticeState.UNDELIVERABLE,
-            next_attempt_at=now if name in targets else None,
-            created_at=now,
-        )
-        for name in wanted
+        {
+            "id": UUID(new_uuid7(now)),
+            "advice_id": advice.pk,
+            "n": n,
+            "occasion": occasion,
+            "target_name": name,
+            "target_id": targets.get(name),
+            "state": NoticeState.PENDING if name in targets else NoticeState.UNDELIVERABLE,
+            "attempts": 0,
+            "next_attempt_at": now if name in targets else None,
+            "last_error": "",
+            "created_at": now,
+        }
+        for name in sorted(set(names))
     ]
 
 

@@ -6,7 +6,7 @@ quotes no value, so that an erasure of the decision leaves nothing behind here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import transaction
@@ -90,7 +90,7 @@ def _without_values(evaluated: Evaluated) -> Evaluated:
     advice = evaluated.advice
     assert advice is not None
     fired = tuple(one._replace(reason=WITHHELD) for one in advice.fired)
-    advice = advice._replace(fired=fired, trace=())
+    advice = advice._replace(fired=fired)
     return Evaluated(evaluated.version, advice, facts, "", evaluated.elapsed_us, told_of(advice))
 
 
@@ -104,7 +104,7 @@ def _row(log: Log, entry: Entry, evaluated: Evaluated, now: datetime) -> Frictio
 
 
 def _store(log: Log, row: FrictionAdvice, evaluated: Evaluated, now: datetime) -> None:
-    stmt: dict[str, Any] = advice_statement(
+    stmt, _raw = advice_statement(
         log=log, agent=row.agent, evaluated=evaluated, uid=row.pk, mode=AdviceMode.OBSERVER, actor=SYSTEM,
         now=now,
     )  # fmt: skip

@@ -5,7 +5,7 @@ Each change happens inside the transaction of what causes it, so the queue never
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from advisory.friction.core.waiting import PEOPLE_STEPS, due_at, half_time, role_of
 from advisory.friction.models import FrictionWait
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
     from advisory.friction.models import FrictionAdvice
 
 
-def waits(*, advice: FrictionAdvice, now: datetime) -> list[FrictionWait]:
-    """Those steps of a new advice that need people, to be stored with it."""
+def waits(*, advice: FrictionAdvice, now: datetime) -> list[dict[str, Any]]:
+    """Those steps of a new advice that need people: columns of `FrictionWait`, to be stored with it."""
     due = due_at(advice.level, now)
     return [
-        FrictionWait(
-            organisation_id=advice.organisation_id,
-            advice=advice,
-            n=step["n"],
-            step_type=step["type"],
-            role=role_of(step),
-            not_same_owner=step.get("not_same_owner", False),
-            opened_at=now,
-            due_at=due,
-            next_at=half_time(now, due),
-        )
+        {
+            "organisation_id": advice.organisation_id,
+            "advice_id": advice.pk,
+            "n": step["n"],
+            "step_type": step["type"],
+            "role": role_of(step),
+            "not_same_owner": step.get("not_same_owner", False),
+            "opened_at": now,
+            "due_at": due,
+            "reminders": 0,
+            "next_at": half_time(now, due),
+        }
         for step in advice.result["steps"]
         if step["type"] in PEOPLE_STEPS
     ]

@@ -200,7 +200,7 @@ def _is_same(advised: Any, decided: Any) -> bool:
 
 
 def _erased(log: Log, entry: Entry, now: datetime) -> None:
-    """Forget in our rows what the ledger has erased: values, and the sentences and traces that quote them."""
+    """Forget in our rows what the ledger has erased: values, and the sentences that quote them."""
     ids = {part["id"] for part in parse_entry(bytes(entry.entry)).stmt["parts"]}
     rows = FrictionAdvice.objects.select_for_update().filter(
         pk__in=ids, organisation_id=log.organisation.id, facts_erased_at__isnull=True
@@ -210,7 +210,7 @@ def _erased(log: Log, entry: Entry, now: datetime) -> None:
             if is_body(fact["from"]) or "sensitive" in fact:
                 fact.pop("value", None)
                 fact["state"] = FactState.MISSING.value
-        row.result = {name: value for name, value in row.result.items() if name != "trace"} | {
+        row.result |= {
             "fired": [one | {"reason": ERASED} for one in row.result["fired"]],
             "explanation": ERASED,
         }

@@ -127,6 +127,7 @@ def test_a_webhook_gets_a_signed_document(told: World, settings: Any) -> None:
         def log_message(self, *_: Any) -> None: ...
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
+    server.timeout = 30  # a message that never comes must fail the test, not stop it
     thread = threading.Thread(target=server.handle_request)
     thread.start()
     target(told, f"http://127.0.0.1:{server.server_port}/hook", TargetKind.WEBHOOK)
