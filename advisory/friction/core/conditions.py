@@ -325,10 +325,9 @@ def _find_run(run: str, fact: str, start: int, end: int) -> int:
     masks: dict[str, int] = {}
     for index, mark in enumerate(run):
         masks[mark] = masks.get(mark, anything) | 1 << index
-    last = 1 << len(run) - 1
-    state = 0
-    for position in range(start, end):
-        state = (state << 1 | 1) & masks.get(fact[position], anything)
+    last, state, mask_of = 1 << len(run) - 1, 0, masks.get
+    for position, char in enumerate(fact[start:end], start):
+        state = (state << 1 | 1) & mask_of(char, anything)
         if state & last:
             return position + 1 - len(run)
     return -1

@@ -189,12 +189,19 @@ def GLOB(pattern: str, text: str) -> bool:  # noqa: N802 - reads as the operator
 
 
 @pytest.mark.parametrize(
+    "limit_s",
+    [
+        pytest.param(0.05, marks=pytest.mark.perf),  # as promised, on a quiet machine
+        1.0,  # on any machine: one that tries every way needs hours
+    ],
+)
+@pytest.mark.parametrize(
     "pattern",
     ["a*" * 50 + "b", "*a" * 1000, "*" * 1000 + "b", "?" * 100 + "*b", "*" + "a?" * 40 + "b*", "*?a" * 30 + "b", "a" * 1000],
 )  # fmt: skip
-def test_no_pattern_takes_long(pattern: str) -> None:
+def test_no_pattern_takes_long(pattern: str, limit_s: float) -> None:
     text = "a" * 100_000
-    assert min(seconds_for(pattern, text) for _ in range(5)) < 0.05  # a neighbour may slow one of them
+    assert min(seconds_for(pattern, text) for _ in range(5)) < limit_s  # a neighbour may slow one of them
 
 
 def seconds_for(pattern: str, text: str) -> float:
