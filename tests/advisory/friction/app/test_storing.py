@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -57,3 +58,14 @@ def test_a_trace_is_worked_out_as_long_as_the_facts_are_kept(world: World) -> No
     row.refresh_from_db()
     row.engine_version = "ecp-friction/0"
     assert trace_of(row) == []
+
+
+def test_a_trace_that_was_stored_before_is_taken_out_and_nothing_else(world: World) -> None:
+    row = FrictionAdvice.objects.get(pk=world.ask().json()["id"])
+    before = row.result
+    FrictionAdvice.objects.update(result=before | {"trace": [{"rule": "OPS-101", "leaves": []}]})
+    [operation] = import_module("advisory.friction.migrations.0006_no_stored_traces").Migration.operations
+    with connection.cursor() as cursor:
+        cursor.execute(operation.sql)
+    row.refresh_from_db()
+    assert row.result == before
