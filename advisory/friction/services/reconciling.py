@@ -210,7 +210,8 @@ def _erased(log: Log, entry: Entry, now: datetime) -> None:
             if is_body(fact["from"]) or "sensitive" in fact:
                 fact.pop("value", None)
                 fact["state"] = FactState.MISSING.value
-        row.result |= {
+        # An older process may have stored one after the migration that took them out.
+        row.result = {name: value for name, value in row.result.items() if name != "trace"} | {
             "fired": [one | {"reason": ERASED} for one in row.result["fired"]],
             "explanation": ERASED,
         }

@@ -239,6 +239,9 @@ def test_two_reconcilers_at_once_find_a_bypass_once(world: World, advice: dict[s
 
 def test_an_erasure_reaches_the_row(world: World, advice: dict[str, Any]) -> None:
     log, uid = world.people.log, UUID(advice["id"])
+    row = FrictionAdvice.objects.get(pk=uid)
+    row.result["trace"] = [{"actual": 2_500_000}]  # as an older process stores it
+    row.save(update_fields=["result"])
     erase_decision(
         log=log, uid=uid, basis=ErasureBasis.LEGAL_ORDER.value, actor="system:shell", now=utc_now()
     )
