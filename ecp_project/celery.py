@@ -28,6 +28,7 @@ os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 CANARY = "ops.canary"
 CANARY_INTERVAL_S = 30.0
 SOFT_SHUTDOWN_S = 60
+NICENESS = 10  # matters only while the host has fewer processors than work
 
 app = Celery("ecp")
 app.conf.update(
@@ -82,6 +83,12 @@ def canary() -> None:
 @signals.setup_logging.connect
 def _keep_our_logging(**_kwargs: Any) -> None:
     """Being connected is enough: Celery then leaves the JSON lines of Django's LOGGING alone."""
+
+
+@signals.worker_init.connect
+def _yield_to_requests(**_kwargs: Any) -> None:
+    """An agent waits for its answer, nobody waits for a task as long: web processes go first."""
+    os.nice(NICENESS)
 
 
 @signals.worker_ready.connect

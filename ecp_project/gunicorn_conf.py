@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
     from gunicorn.workers.base import Worker
 
+    from ecp_project.even_worker import EvenWorker
+
 _KEY = "ECP_SIGNING_KEY_FILE"
 if os.environ.get(_KEY):
     raise env.EnvError(f"{_KEY} is set for a web process; only the checkpointer may hold the signing key")
@@ -26,7 +28,7 @@ if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
     Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 bind = env.text("ECP_BIND", f"127.0.0.1:{env.integer('ECP_PORT', 8000, minimum=1, maximum=65535)}")
-worker_class = "gthread"
+worker_class = "ecp_project.even_worker.EvenWorker"
 preload_app = True  # a worker that replaces a killed one is there at once, not after two seconds of imports
 workers = env.integer("ECP_WEB_PROCESSES", 2, minimum=1, maximum=256)
 threads = env.integer("ECP_WEB_THREADS", 8, minimum=1, maximum=256)
@@ -59,6 +61,12 @@ def when_ready(server: Arbiter) -> None:  # noqa: ARG001 - gunicorn's signature
     gc.freeze()  # the application lives as long as its workers, so no collection needs to look at it
 
 
+def pre_fork(server: Arbiter, worker: EvenWorker) -> None:
+    from ecp_project import even_worker  # noqa: PLC0415 - brings gunicorn's worker, which settings need not load
+
+    even_worker.take_place(server, worker)
+
+
 def post_worker_init(worker: Worker) -> None:  # noqa: ARG001 - gunicorn's signature
     from ecp_project.observability import metrics  # noqa: PLC0415 - only needed there
 
@@ -67,7 +75,10 @@ def post_worker_init(worker: Worker) -> None:  # noqa: ARG001 - gunicorn's signa
     gc.set_threshold(20_000, 10, 10)
 
 
-def child_exit(server: Arbiter, worker: Worker) -> None:  # noqa: ARG001 - gunicorn's signature
+def child_exit(server: Arbiter, worker: EvenWorker) -> None:  # noqa: ARG001 - gunicorn's signature
+    from ecp_project import even_worker  # noqa: PLC0415 - as above
+
+    even_worker.leave_place(worker)
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         from prometheus_client import multiprocess  # noqa: PLC0415 - only with a folder
 

@@ -1,0 +1,91 @@
+"""Web processes share kept connections evenly, also after one of them was replaced."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.served import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PROJECT = Path(__file__).resolve().parents[2]
+CONNECTIONS = 24
+PATIENCE_S = 30
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    """Two web processes with the product's own configuration, answering who they are."""
+    port = free_port()
+    surroundings = os.environ | {
+        "ECP_PORT": str(port), "ECP_WEB_PROCESSES": "2", "ECP_WEB_THREADS": "4", "ECP_METRICS_PORT": "0",
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "gunicorn", "tests.project.which_process:application",
+               "--config", "python:ecp_project.gunicorn_conf"]  # fmt: skip
+    server = subprocess.Popen(command, cwd=PROJECT, env=surroundings)  # noqa: S603 - ours
+    try:
+        yield port
+    finally:
+        server.kill()  # its workers notice that they lost their parent
+        server.wait()
+
+
+class Kept:
+    """A client that keeps its connection, and opens another when the server ends it."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+
+    def ask(self) -> int:
+        """Number of the process that answers."""
+        for _ in range(2):
+            try:
+                self.connection.request("GET", "/")
+                return int(self.connection.getresponse().read())
+            except (OSError, http.client.HTTPException):
+                self.connection.close()  # a process that was killed ended it; the next request opens another
+        return -1
+
+
+def _spread(clients: list[Kept], is_good: Callable[[Counter[int]], bool]) -> Counter[int]:
+    """How many connections each process answers, asked until it is good or patience ends."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        found = Counter(client.ask() for client in clients)
+        if is_good(found) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def clients(port: int) -> Iterator[list[Kept]]:
+    clients = [Kept(port) for _ in range(CONNECTIONS)]
+    yield clients
+    for client in clients:
+        client.connection.close()
+
+
+@pytest.mark.unit
+def test_kept_connections_fall_evenly_on_processes(clients: list[Kept]) -> None:
+    def is_even(found: Counter[int]) -> bool:
+        return -1 not in found and len(found) == 2 and min(found.values()) >= CONNECTIONS // 3
+
+    spread = _spread(clients, is_even)
+    assert is_even(spread), spread
+    killed = next(iter(spread))
+    os.kill(killed, signal.SIGKILL)
+    spread = _spread(clients, lambda found: killed not in found and is_even(found))
+    assert killed not in spread
+    assert is_even(spread), spread
