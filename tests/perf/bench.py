@@ -162,6 +162,7 @@ def client(rig: Rig, plan: Plan) -> dict[str, Any]:
 
 def advice(rig: Rig, plan: Plan) -> dict[str, Any]:
     """Advice by many clients and by one; a replay of what a simulation takes."""
+    settle(rig)
     found = friction_load.asked(rig, rounds=plan.rounds, seconds=plan.turn_s)
     for name, run in found.items():
         for figure in ("p50_ms", "p95_ms", "per_second"):
