@@ -23,7 +23,12 @@ class EntrySearch(models.Model):
         default_permissions = ()
         indexes = [
             GinIndex(fields=["explanation"], name="entrysearch_text"),
-            GinIndex(fields=["body"], name="entrysearch_body", opclasses=["jsonb_path_ops"]),
+            GinIndex(
+                fields=["body"],
+                name="entrysearch_body",
+                opclasses=["jsonb_path_ops"],
+                gin_pending_list_limit=128,  # KiB; each probe reads the list, and a page probes often
+            ),
             models.Index(fields=["zone", "-entry"], name="entrysearch_zone"),
             models.Index(fields=["level", "-entry"], name="entrysearch_level"),
             models.Index(fields=["-entry"], name="entrysearch_bypassed", condition=models.Q(bypassed=True)),

@@ -39,7 +39,7 @@ HARMLESS = {
     "0001_identity", "0004_guard_and_verification", "0005_entry_search", "0009_database_grants",
     "0011_staff_groups", "0012_decision_proxy", "0013_entry_leaf_hash_index", "0014_bypassed_decisions_index",
     "0015_staff_action_proxy", "0016_erasure_proposals",
-    "0017_sealed_decisions_index", "0018_entry_search_statistics",
+    "0017_sealed_decisions_index", "0018_entry_search_statistics", "0019_entry_search_pending",
 }  # fmt: skip
 
 
