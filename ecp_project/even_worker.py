@@ -61,10 +61,6 @@ class EvenWorker(ThreadWorker):
             self.max_keepalived = 0 if is_far_ahead and self.place is not None else self._most_kept
         super().wait_for_and_dispatch_events(timeout)
 
-    def set_accept_enabled(self, enabled: bool | None) -> None:  # noqa: FBT001 - gunicorn's signature
-        super().set_accept_enabled(enabled)
-        self._tell()
-
     def accept(self, listener: socket.socket) -> None:
         if self.place is not None and self._pauses < PAUSES and self.nr_conns > _fewest():
             self._pauses += 1

@@ -9,17 +9,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.served import free_port
+from tests.served import PROJECT, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
 CONNECTIONS = 24
 PATIENCE_S = 30
 

@@ -89,6 +89,7 @@ def test_web_process_that_is_given_the_signing_key_refuses_to_start(monkeypatch:
     monkeypatch.delenv("ECP_SIGNING_KEY_FILE")
     monkeypatch.setenv("ECP_WEB_PROCESSES", "3")
     importlib.reload(gunicorn_conf)
+    assert gunicorn_conf.worker_class == "ecp_project.even_worker.EvenWorker"
     assert (gunicorn_conf.workers, gunicorn_conf.timeout) == (3, 30)
     monkeypatch.undo()
     importlib.reload(gunicorn_conf)
