@@ -34,6 +34,9 @@ FROM jsonb_to_recordset(%s::jsonb)
 ON CONFLICT (entry_id) DO NOTHING
 """
 MAX_WORDS = 20_000
+# Nothing is found by these in the index of facts: id and times are columns of the entry, texts are searched
+# by their words. And what is new in every entry makes the index grow all over, not at its ends.
+_NO_FACTS = frozenset({"id", "ts", "explanation", "text", "context_summary"})
 
 
 def projection_lag(log: Log) -> int:
@@ -101,7 +104,7 @@ def _read(entry_id: int, raw: bytes) -> tuple[_Row, Projection | None]:
     said = _said(stmt)
     is_own = said.target in {None, stmt["id"]}
     own = said if is_own else Projection()
-    row = _Row(entry_id, own.zone, own.level, own.bypassed, _words(stmt), stmt)
+    row = _Row(entry_id, own.zone, own.level, own.bypassed, _words(stmt), _facts(stmt))
     return row, None if is_own else said
 
 
@@ -143,6 +146,14 @@ def _changes(said: Projection) -> dict[str, Any]:
         for name, value in (("zone", said.zone), ("level", said.level), ("bypassed", said.bypassed))
         if value is not None
     }
+
+
+def _facts(stmt: dict[str, Any]) -> dict[str, Any]:
+    """The members that entries are found by: of sealed values, that there are some."""
+    facts = {name: value for name, value in stmt.items() if name not in _NO_FACTS}
+    if "sealed" in facts:
+        facts["sealed"] = True
+    return facts
 
 
 def _words(stmt: dict[str, Any]) -> str:

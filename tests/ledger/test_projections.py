@@ -93,6 +93,24 @@ def test_later_statements_count_in_log_order_however_it_is_sliced(log: Log, slic
     assert differences(log) == []
 
 
+def test_index_of_facts_holds_what_entries_are_found_by(log: Log) -> None:
+    uid = new_uuid7(utc_now())
+    decide(log, uid, context={"amount": 349.99}, refs=[{"id": new_uuid7(utc_now()), "rel": "corrects"}])
+    say(log, uid, "manufacturer")
+    project(log)
+    decision, later = (
+        EntrySearch.objects.filter(entry__log=log).order_by("entry_id").values_list("body", flat=True)
+    )
+    assert set(decision) == {"v", "org", "agent", "action", "zone", "via", "summary_policy", "refs", "sealed"}
+    assert decision["sealed"] is True
+    assert later == {
+        "v": "ecp.test.zone/1",
+        "org": log.organisation.slug,
+        "target": uid,
+        "zone": "manufacturer",
+    }
+
+
 def test_lag_is_no_difference(log: Log) -> None:
     uids = [new_uuid7(utc_now()) for _ in range(4)]
     decide(log, *uids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ HARMLESS = {
     "0011_staff_groups", "0012_decision_proxy", "0013_entry_leaf_hash_index", "0014_bypassed_decisions_index",
     "0015_staff_action_proxy", "0016_erasure_proposals",
     "0017_sealed_decisions_index", "0018_entry_search_statistics", "0019_entry_search_pending",
+    "0020_entry_search_facts", "0021_entry_search_analyze",
 }  # fmt: skip
 
 
@@ -81,6 +83,26 @@ def test_every_step_back_undoes_its_step_forward(cluster: Cluster) -> None:
 def test_every_migration_refuses_or_is_named_harmless() -> None:
     assert set(LEDGER) == set(REFUSING) | HARMLESS
     assert not set(REFUSING) & HARMLESS
+
+
+def test_search_of_an_older_version_is_shortened_to_what_entries_are_found_by(cluster: Cluster) -> None:
+    rows = [
+        {"v": "a", "id": "1", "ts": "2", "explanation": "3", "context_summary": {}, "sealed": [{"c": "4"}]},
+        {"v": "b", "id": "5", "text": "6", "target": "1"},
+    ]
+    with empty_database(cluster) as name, migrator_in(cluster, name) as connection:
+        migrate(connection, ("ledger", "0019_entry_search_pending"))
+        with connection.cursor() as cursor:
+            for number, row in enumerate(rows):
+                cursor.execute(
+                    "INSERT INTO ledger_entrysearch (entry_id, explanation, body) VALUES (%s, '', %s)",
+                    (number, json.dumps(row)),
+                )
+        migrate(connection, ("ledger", "0020_entry_search_facts"))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT body::text FROM ledger_entrysearch ORDER BY entry_id")
+            found = [json.loads(body) for (body,) in cursor.fetchall()]
+    assert found == [{"v": "a", "sealed": True}, {"v": "b", "target": "1"}]
 
 
 @pytest.fixture(scope="module")
