@@ -108,7 +108,8 @@ _length = struct.Struct("!i").pack
 _columns = struct.Struct("!h").pack
 _entry_head = struct.Struct("!hiqihiqi16s").pack
 _instant = struct.Struct("!iq").pack
-_small = struct.Struct("!ih").pack
+_uid_head = struct.Struct("!hihi16s").pack
+_sealed = struct.Struct("!i16si12si").pack
 _FLAGS = {None: NULL, True: b"\0\0\0\1\1", False: b"\0\0\0\1\0"}
 
 
@@ -147,25 +148,21 @@ def store_rows(cursor: psycopg.Cursor[Any], log: LogRef, rows: Sequence[Row], rc
 
 
 def _copy_all(cursor: psycopg.Cursor[Any], log: LogRef, rows: Sequence[Row], rcvd: datetime) -> None:
-    log_field = _small(2, log.id)
     keys = [
         _columns(4) + _bytes(key.id.bytes) + _text(key.kek_id) + _bytes(key.wrapped_dek) + _timestamp(rcvd)
         for _, work, _, _ in rows
         for key in work.keys
     ]
-    parts = []
+    parts: list[bytes] = []
     for _, work, _, _ in rows:
         if work.parts:
-            place = _columns(6) + log_field + _bytes(work.uid.bytes)
-            parts += [
-                b"".join((
-                    place, _text(part.ptr), _bytes(part.subject_key_id.bytes), _bytes(part.nonce),
-                    _bytes(part.ciphertext),
-                ))
-                for part in work.parts
-            ]  # fmt: skip
+            place = _uid_head(6, 2, log.id, 16, work.uid.bytes)
+            for part in work.parts:
+                ciphertext = part.ciphertext
+                sealed = _sealed(16, part.subject_key_id.bytes, 12, part.nonce, len(ciphertext))
+                parts += (place, _text(part.ptr), sealed, ciphertext)
     submissions = [
-        _columns(3) + log_field + _bytes(work.uid.bytes) + _bytes(work.request_mac)
+        _uid_head(3, 2, log.id, 16, work.uid.bytes) + _bytes(work.request_mac)
         for _, work, _, _ in rows
         if work.request_mac is not None
     ]
