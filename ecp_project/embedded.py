@@ -64,7 +64,6 @@ SETTINGS = {
     "effective_cache_size": "1GB",
     "random_page_cost": "1.1",
     "checkpoint_completion_target": "0.9",
-    "wal_compression": "on",
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
