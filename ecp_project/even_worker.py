@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PLACES = 256  # more than processes live at once while some replace others
 AWAY = -1  # nobody there, or somebody who accepts nothing now
 PAUSE_S, PAUSES = 0.0005, 20  # who is behind gets 10 ms to come, and is taken to be stuck after that
+QUIET_S = 0.005  # no connection waited for this long, so the one that was left to others was taken
 SPARE = 2  # connections more than another that nobody minds
 LOOK_EVERY_S = 0.05
 
@@ -48,6 +49,7 @@ class EvenWorker(ThreadWorker):
         super().__init__(*args, **kwargs)
         self._most_kept = self.max_keepalived
         self._pauses = 0
+        self._gave_way = 0.0  # monotonic
         self._look_at = 0.0  # monotonic
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
@@ -62,9 +64,12 @@ class EvenWorker(ThreadWorker):
         super().wait_for_and_dispatch_events(timeout)
 
     def accept(self, listener: socket.socket) -> None:
+        if time.monotonic() - self._gave_way > QUIET_S:
+            self._pauses = 0
         if self.place is not None and self._pauses < PAUSES and self.nr_conns > _fewest():
             self._pauses += 1
             time.sleep(PAUSE_S)  # the listener stays readable if nobody took the connection
+            self._gave_way = time.monotonic()
             return
         self._pauses = 0
         super().accept(listener)
