@@ -9,6 +9,7 @@ import json
 import re
 import time
 import urllib.request
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ecp_project.launcher import _ports_free
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CANARY = "ecp_celery_canary_last_success_timestamp_seconds", ""
+# What psycopg and Django call a connection that is gone, or a server that is on its way down or up.
+LOST = {"OperationalError", "InterfaceError", "AdminShutdown", "CrashShutdown", "CannotConnectNow"}
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
@@ -95,7 +98,9 @@ def each_process_shows_its_own_numbers_and_a_request_its_trace(installation: Ins
     assert (line["event"], line["logger"], line["status"]) == ("request", "ecp.request", 201)
 
 
-def worker_does_quietly_what_beat_sends(installation: Installation) -> None:
+def worker_does_quietly_what_beat_sends(
+    installation: Installation, *, without_database: tuple[datetime, datetime]
+) -> None:
     """The first task comes half a minute after the first start, so ask when nothing else is left to do."""
     _web, worker, _checkpointer = ports(installation)
 
@@ -106,7 +111,16 @@ def worker_does_quietly_what_beat_sends(installation: Installation) -> None:
             return False
 
     until(is_done, 60)
-    assert not any(line.get("logger") == "celery.app.trace" for line in worker_lines(installation))
+    began, ended = without_database
+    for line in worker_lines(installation):
+        if line.get("logger") == "celery.app.trace":  # only what a task lost with the database may be told
+            assert began <= datetime.fromisoformat(line["ts"]) <= ended, line
+            assert LOST & causes(line["exception"]), line
+
+
+def causes(exception: dict[str, Any]) -> set[str]:
+    """Types of an exception and of all that it came from."""
+    return {exception["type"]} | (causes(exception["cause"]) if "cause" in exception else set())
 
 
 def worker_lines(installation: Installation) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,7 @@ def test_first_run_from_nothing_to_a_recorded_decision_and_back(installation: In
     assert "already runs" in installation.told.read_text(encoding="utf-8")
 
     # a crashed process and a crashed database come back by themselves
-    before = installation.pids()
+    before, killed = installation.pids(), datetime.now(UTC)
     os.kill(before["web"], signal.SIGKILL)
     os.kill(before["postgres"], signal.SIGKILL)
     until(lambda: installation.pids()["web"] != before["web"] and append() == 201, 60)
@@ -99,12 +100,12 @@ def test_first_run_from_nothing_to_a_recorded_decision_and_back(installation: In
     assert installation.process is not None
     installation.process.kill()
     installation.process.wait()
-    again = installation.start()
+    again, restored = installation.start(), datetime.now(UTC)
     assert all(started_at(pid) is None for pid in pids.values())
     assert "Loading the demo data" not in again
     assert line[0] in again
     until(lambda: append() == 201)
-    worker_does_quietly_what_beat_sends(installation)
+    worker_does_quietly_what_beat_sends(installation, without_database=(killed, restored))
 
     # stopped by a signal, everything is gone
     pids = installation.pids()
