@@ -14,6 +14,7 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -28,13 +29,13 @@ from ledger.core.entry import EntrySyntax, genesis, leaf_hash, parse_entry
 from ledger.core.note import Checkpoint, Signer, sign_checkpoint
 from ledger.core.tiles import TILE_WIDTH, Tile, TileBuilder, tile_root
 from ledger.models.log import POSITIONS_PER_LOG
+from ledger.selectors.hot import first_row
 from ledger.selectors.proofs import tile_source
 from ledger.sinks import Courier, wait_for_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from typing import LiteralString
 
     from ledger.sinks import Anchor, Sink
 
@@ -290,9 +291,7 @@ class Checkpointer:
                 )
                 return None
 
-            def ask(sql: LiteralString, values: Sequence[Any]) -> tuple[Any, ...] | None:
-                return cursor.execute(sql, values).fetchone()
-
+            ask = partial(first_row, cursor.connection)
             builder = TileBuilder.restore(size, tile_source(log_id, ask))
             if size and builder.root() != bytes(root):
                 raise ReadbackMismatch(origin, size, "the tiles do not give the root of the last checkpoint")

@@ -35,7 +35,7 @@ LEFT JOIN LATERAL (
     SELECT id, slug, origin FROM ledger_log WHERE organisation_id = k.organisation_id
     ORDER BY epoch DESC, id LIMIT 1
 ) l ON true
-WHERE k.prefix = %s
+WHERE k.prefix = $1
 """
 
 

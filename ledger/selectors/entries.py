@@ -65,7 +65,7 @@ def log_of(*, scope: OrgScope, slug: str) -> Log:
 DEFAULT_LOG_SQL = """
 SELECT l.id, l.slug, l.origin, o.id, o.slug, o.context_policy
 FROM ledger_log l JOIN ledger_organisation o ON o.id = l.organisation_id
-WHERE o.id = %s ORDER BY l.epoch DESC, l.id LIMIT 1
+WHERE o.id = $1 ORDER BY l.epoch DESC, l.id LIMIT 1
 """
 
 
@@ -87,7 +87,7 @@ def log_from_row(row: tuple[Any, ...]) -> Log:
 
 def agent_status(*, organisation_id: int, slug: str) -> str | None:
     """Status of one registered agent; None when there is no such agent."""
-    sql = "SELECT status FROM ledger_agent WHERE organisation_id = %s AND slug = %s"
+    sql = "SELECT status FROM ledger_agent WHERE organisation_id = $1 AND slug = $2"
     row = hot_row(sql, (organisation_id, slug))
     return None if row is None else str(row[0])
 

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 
 def hot_row(sql: LiteralString, parameters: Sequence[Any]) -> tuple[Any, ...] | None:
-    """First row of a constant query; values are bound by the server, and repeated queries are prepared."""
+    """`first_row` on Django's connection, which is opened if need be."""
     connection.ensure_connection()
-    with psycopg.Cursor(connection.connection) as cursor:
-        return cursor.execute(sql, parameters).fetchone()
+    return first_row(connection.connection, sql, parameters)
+
+
+def first_row(
+    connection: psycopg.Connection[Any], sql: LiteralString, parameters: Sequence[Any]
+) -> tuple[Any, ...] | None:
+    """First row of a constant query with numbered placeholders ($1).
+
+    Values are bound by the server, and repeated queries are prepared.
+    """
+    row: tuple[Any, ...] | None = psycopg.RawCursor(connection).execute(sql, parameters).fetchone()
+    return row

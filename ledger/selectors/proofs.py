@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from ledger.models import Log
 
 # A proof reads one tile for each level on its way, so these are prepared statements.
-NEWEST_SQL = "SELECT size, root, note FROM ledger_checkpoint WHERE log_id = %s ORDER BY size DESC LIMIT 1"
-TILE_SQL = "SELECT data FROM ledger_tile WHERE log_id = %s AND level = %s AND idx = %s"
+NEWEST_SQL = "SELECT size, root, note FROM ledger_checkpoint WHERE log_id = $1 ORDER BY size DESC LIMIT 1"
+TILE_SQL = "SELECT data FROM ledger_tile WHERE log_id = $1 AND level = $2 AND idx = $3"
 LEAVES_SQL = """
-SELECT string_agg(leaf_hash, ''::bytea ORDER BY id) FROM ledger_entry WHERE id >= %s AND id < %s
+SELECT string_agg(leaf_hash, ''::bytea ORDER BY id) FROM ledger_entry WHERE id >= $1 AND id < $2
 """
 ROOTS_SQL = """
 SELECT string_agg(root, ''::bytea ORDER BY idx) FROM ledger_tile
-WHERE log_id = %s AND level = %s AND idx >= %s AND idx < %s
+WHERE log_id = $1 AND level = $2 AND idx >= $3 AND idx < $4
 """
 
 
@@ -49,7 +49,7 @@ def tile_source(
 ) -> Callable[[int, int, int], bytes]:
     """`read_tile(level, index, width)` over the stored rows: full tiles, else roots below or leaf hashes.
 
-    `ask` gives the first row of a query; the checkpointer brings its own connection.
+    `ask` gives the first row of a query as `first_row` does; the checkpointer brings its own connection.
     """
 
     def read_tile(level: int, index: int, width: int) -> bytes:

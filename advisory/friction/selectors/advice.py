@@ -253,7 +253,7 @@ SELECT (SELECT count(*) FROM friction_frictionstepoutcome WHERE advice_id = a.id
     + (SELECT count(*) + count(*) FILTER (WHERE review_verdict <> '')
        FROM friction_frictionbypass WHERE advice_id = a.id)
     + (a.decision_id IS NOT NULL)::int
-FROM friction_frictionadvice a WHERE a.id = %s
+FROM friction_frictionadvice a WHERE a.id = $1
 """
 
 

@@ -119,7 +119,7 @@ def history_facts(
     """Give the facts of one agent; call it outside the transaction that appends."""
     if not wanted:
         return {}
-    row = hot_row("SELECT next_seq FROM ledger_cursor WHERE name = 'search' AND log_id = %s", (log.id,))
+    row = hot_row("SELECT next_seq FROM ledger_cursor WHERE name = 'search' AND log_id = $1", (log.id,))
     size = row[0] if row is not None else 0
     assert size < POSITIONS_PER_LOG, size
     as_of = {"log": log.origin, "size": size}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SQL = """
 SELECT m.mode, EXISTS (
         SELECT FROM friction_standingbypass b
-        WHERE b.organisation_id = o.id AND b.ended_at IS NULL AND b.starts_at <= %s AND b.expires_at > %s
+        WHERE b.organisation_id = o.id AND b.ended_at IS NULL AND b.starts_at <= $1 AND b.expires_at > $1
     ),
     (
         SELECT jsonb_object_agg(t.name, t.id)::text FROM friction_notificationtarget t
@@ -35,7 +35,7 @@ LEFT JOIN friction_frictionrulesetversion a ON a.organisation_id = o.id AND a.st
 LEFT JOIN friction_frictionruleset ra ON ra.id = a.ruleset_id
 LEFT JOIN friction_frictionrulesetversion s ON s.organisation_id = o.id AND s.state = 'shadow'
 LEFT JOIN friction_frictionruleset rs ON rs.id = s.ruleset_id
-WHERE o.id = %s
+WHERE o.id = $2
 """
 
 
@@ -69,7 +69,7 @@ def loaded(pk: int, sha256: str) -> FrictionCalculator:
 
 
 def in_force(*, organisation_id: int, at: datetime) -> InForce:
-    row = hot_row(_SQL, (at, at, organisation_id))
+    row = hot_row(_SQL, (at, organisation_id))
     assert row is not None, f"organisation {organisation_id} is gone"
     mode, has_standing, targets, effective_at = row[:4]
     active = VersionRef(*row[4:8]) if row[4] is not None else None

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 REPEAT_WITHIN = timedelta(hours=24)
 _REPEATED_SQL = """
 SELECT id FROM friction_frictionadvice
-WHERE organisation_id = %s AND input_sha256 = %s AND agent = %s AND evaluated_at >= %s AND mode <> 'shadow'
+WHERE organisation_id = $1 AND input_sha256 = $2 AND agent = $3 AND evaluated_at >= $4 AND mode <> 'shadow'
 ORDER BY id DESC LIMIT 1
 """
 
