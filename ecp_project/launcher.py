@@ -22,14 +22,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ecp_project import env
-from ecp_project.embedded import (
-    PROJECT,
-    EmbeddedError,
-    EmbeddedServers,
-    HomeLock,
-    home_folder,
-    uses_own_servers,
-)
+from ecp_project.embedded.homes import PROJECT, EmbeddedError, HomeLock, home_folder, uses_own_servers
+from ecp_project.embedded.servers import EmbeddedServers
 from ecp_project.processes import end_orphan, signal_on_parent_death, spawn, started_at, stop
 
 if TYPE_CHECKING:

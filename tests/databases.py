@@ -21,7 +21,8 @@ from django.core.management import call_command
 from django.db import DatabaseError, connections
 from psycopg import conninfo, sql
 
-from ecp_project import embedded
+from ecp_project.embedded.homes import home_folder, running_urls
+from ecp_project.embedded.servers import LOGIN_ROLES, ROLES_SQL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -79,7 +80,7 @@ def cluster() -> Cluster:
         # Every worker of the run derives the same password for the roles.
         password = hashlib.sha256(f"test roles {named}".encode()).hexdigest()
         return Cluster(conninfo.conninfo_to_dict(named), password, os.environ.get("REDIS_URL", ""))
-    urls = embedded.running_urls(embedded.home_folder())
+    urls = running_urls(home_folder())
     if not urls:
         raise RuntimeError(
             "no database: run `make test`, or set DATABASE_URL to a superuser of a test cluster"
@@ -116,8 +117,8 @@ def point(alias: str, database: str, server: Cluster) -> None:
 
 def _build_template(server: Cluster, admin: psycopg.Connection[tuple[Any, ...]], fingerprint: str) -> None:
     draft = "test_ecp_draft"
-    admin.execute(embedded.ROLES_SQL.read_bytes())
-    for role in embedded.LOGIN_ROLES:
+    admin.execute(ROLES_SQL.read_bytes())
+    for role in LOGIN_ROLES:
         admin.execute(
             sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(server.password))
         )

