@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import F
@@ -30,7 +29,7 @@ from advisory.friction.services.evaluating import (
 )
 from advisory.friction.services.notifying import first_notices
 from advisory.friction.services.queueing import waits
-from advisory.friction.services.storing import together
+from advisory.friction.services.storing import Derived, together
 from ecp_project.kernel import canonical
 from ecp_project.kernel.errors import Conflict
 from ecp_project.kernel.ids import new_uuid7
@@ -39,7 +38,6 @@ from ledger.core.decision import Part
 from ledger.core.sealing import OPENING_BYTES, commitment
 from ledger.core.statement import validate
 from ledger.selectors.entries import OrgScope, agent_status
-from ledger.selectors.hot import hot_row
 from ledger.services.ledger import TransparencyLedger, plain_work, refuse_agent
 from ledger.services.sealing import request_mac, seal_parts
 
@@ -58,12 +56,16 @@ if TYPE_CHECKING:
     from ledger.models import Log
     from ledger.rows import Work
 
-REPEAT_WITHIN = timedelta(hours=24)
-_REPEATED_SQL = """
-SELECT id FROM friction_frictionadvice
-WHERE organisation_id = $1 AND input_sha256 = $2 AND agent = $3 AND evaluated_at >= $4 AND mode <> 'shadow'
-ORDER BY id DESC LIMIT 1
-"""
+# An agent that asks the same again may be shopping for milder advice; it shows.
+_REPEATED = Derived(
+    "repeat_of_id",
+    """(
+    SELECT id FROM friction_frictionadvice
+    WHERE organisation_id = {organisation_id} AND input_sha256 = {input_sha256} AND agent = {agent}
+        AND evaluated_at >= {evaluated_at} - interval '24 hours' AND mode <> 'shadow'
+    ORDER BY id DESC LIMIT 1
+)""",
+)
 
 # Members of a proposal that people may read beside the advice; the rest is private and stays with the facts.
 _SHOWN = ("action", "agent", "explanation", "model", "subject", "alternatives", "risk", "zone")
@@ -93,12 +95,12 @@ def advice_give(
     stored_as = AdviceMode.OBSERVER if rules.mode is AdvisoryMode.OBSERVER else AdviceMode.ACTIVE
     prepare = partial(_prepared, log=log, record=record, rules=rules, actor=actor, mac=mac, now=now)
     with sequencer.batcher.building():
-        row, work = prepare(
+        row, rows, work = prepare(
             evaluated=evaluated, mode=stored_as, uid=UUID(key or new_uuid7(now)), earlier=earlier,
         )  # fmt: skip
         works = [work]
         if shadow is not None:
-            works.append(prepare(evaluated=shadow, mode=AdviceMode.SHADOW, uid=UUID(new_uuid7(now)))[1])
+            works.append(prepare(evaluated=shadow, mode=AdviceMode.SHADOW, uid=UUID(new_uuid7(now))).work)
     try:
         row.entry_seq = TransparencyLedger(log).append_together(works)[0].seq
     except Conflict:  # an equal request with the same key was faster, or the id names something else
@@ -106,6 +108,7 @@ def advice_give(
         if first is None:
             raise
         return first, True
+    row.repeat_of_id = rows.derived()
     _counted(row, evaluated)
     return row, False
 
@@ -168,6 +171,14 @@ def _first_answer(scope: OrgScope, key: str, mac: bytes) -> FrictionAdvice | Non
 # --- storing
 
 
+class _Prepared(NamedTuple):
+    """Ready to be stored in one transaction; `rows` holds the advice and what goes with it."""
+
+    advice: FrictionAdvice
+    rows: Rows
+    work: Work
+
+
 def _prepared(
     *,
     log: Log,
@@ -180,8 +191,7 @@ def _prepared(
     mac: bytes,
     now: datetime,
     earlier: FrictionAdvice | None = None,
-) -> tuple[FrictionAdvice, Work]:
-    """The row and the statement, ready to be stored in one transaction."""
+) -> _Prepared:
     standing = None
     if rules.has_standing and mode is AdviceMode.ACTIVE and evaluated.steps:
         fired = [one.rule for one in evaluated.advice.fired] if evaluated.advice else []
@@ -200,31 +210,24 @@ def _prepared(
     row.input_sha256, row.request_mac = evaluated.input_sha256, mac
     row.proposal = {name: value for name in _SHOWN if (value := getattr(record, name)) is not None}
     row.previous_advice, row.standing = earlier, standing
-    if mode is not AdviceMode.SHADOW:
-        row.repeat_of_id = _repeated(log.organisation.id, record.agent, evaluated.input_sha256, now)
     validate(stmt)
     work = plain_work(stmt, raw)
     work.parts, work.keys = seal_parts(
         origin=log.origin, organisation=log.organisation.slug, uid=uid, parts=[part],
         data_subject=record.data_subject, data_subjects={}, now=now,
     )  # fmt: skip
-    rows: list[tuple[type[Model], Mapping[str, Any]]] = [(FrictionAdvice, vars(row))]
+    beside: list[tuple[type[Model], Mapping[str, Any]]] = [(FrictionAdvice, vars(row))]
     if mode is AdviceMode.ACTIVE:
-        rows += ((FrictionWait, one) for one in waits(advice=row, now=now))
+        beside += ((FrictionWait, one) for one in waits(advice=row, now=now))
         notices = first_notices(advice=row, targets=rules.targets, now=now)
-        rows += ((FrictionNotice, one) for one in notices)
-    work.beside = partial(_insert, together(rows))
-    return row, work
+        beside += ((FrictionNotice, one) for one in notices)
+    rows = together(beside, None if mode is AdviceMode.SHADOW else _REPEATED)
+    work.beside = partial(_insert, rows)
+    return _Prepared(row, rows, work)
 
 
 def _insert(rows: Rows, cursor: psycopg.Cursor[Any], seq: int) -> None:
     rows.insert(cursor, entry_seq=seq)
-
-
-def _repeated(organisation_id: int, agent: str, digest: str, now: datetime) -> UUID | None:
-    """An agent that asks the same again may be shopping for milder advice; it shows."""
-    row = hot_row(_REPEATED_SQL, (organisation_id, digest, agent, now - REPEAT_WITHIN))
-    return None if row is None else row[0]
 
 
 def _private_part(uid: UUID, evaluated: Evaluated) -> Part:

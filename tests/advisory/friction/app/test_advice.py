@@ -118,6 +118,7 @@ def test_the_same_question_again_is_marked(world: World) -> None:
     first, again = world.ask().json(), world.ask().json()
     assert "repeat_of" not in first
     assert again["repeat_of"] == first["id"]
+    assert str(FrictionAdvice.objects.get(pk=again["id"]).repeat_of_id) == first["id"]
     other = world.ask(DF1 | {"action": "email.send"}, members={"previous_advice_id": first["id"]}).json()
     assert "repeat_of" not in other
     assert other["previous_advice_id"] == first["id"]

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from advisory.friction.models import DryRunCount, FrictionAdvice
 from advisory.friction.selectors.traces import trace_of
-from advisory.friction.services.storing import together
+from advisory.friction.services.storing import Derived, together
 from ecp_project.kernel.clock import utc_now
 
 if TYPE_CHECKING:
@@ -31,6 +31,23 @@ def test_rows_of_one_model_go_in_together_and_the_first_is_told_what_was_missing
     with transaction.atomic(), psycopg.Cursor(connection.connection) as cursor:
         rows.insert(cursor, count=7)
     assert dict(DryRunCount.objects.values_list("agent", "count")) == {"one-bot": 7, "two-bot": 1}
+
+
+def test_a_column_is_worked_out_from_the_row_and_from_those_that_are_stored(world: World) -> None:
+    derived = Derived(
+        "count",
+        "(SELECT coalesce(max(count), 0) + 1 FROM friction_dryruncount WHERE agent < {agent} AND day = {day})",
+    )
+    with transaction.atomic(), psycopg.Cursor(connection.connection) as cursor:
+        found = []
+        for names in (("a-bot",), ("b-bot", "d-bot"), ("c-bot",)):
+            rows = together([(DryRunCount, count(world, name)) for name in names], derived)
+            assert rows.derived() is None
+            rows.insert(cursor)
+            found.append(rows.derived())
+    assert found == [1, 2, 3]
+    expected = {"a-bot": 1, "b-bot": 2, "d-bot": 1, "c-bot": 3}  # only of the first row
+    assert dict(DryRunCount.objects.values_list("agent", "count")) == expected
 
 
 def test_a_text_that_is_too_long_is_refused_and_not_cut(world: World) -> None:
