@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 LAST_USED_EVERY = timedelta(minutes=1)
 KEY_SQL = """
 SELECT k.id, k.digest, k.expires_at, k.revoked_at, k.last_used_at, k.organisation_id, k.scopes,
-    k.require_signature, k.agent_id, a.slug, a.status, l.id, l.slug, l.origin, o.id, o.slug, o.context_policy
+    k.require_signature, k.agent_id, a.slug, a.status,
+    l.id, l.slug, l.origin, o.id, o.slug, o.context_policy::text
 FROM ledger_apikey k
 JOIN ledger_organisation o ON o.id = k.organisation_id
 LEFT JOIN ledger_agent a ON a.id = k.agent_id

@@ -63,7 +63,7 @@ def log_of(*, scope: OrgScope, slug: str) -> Log:
 
 
 DEFAULT_LOG_SQL = """
-SELECT l.id, l.slug, l.origin, o.id, o.slug, o.context_policy
+SELECT l.id, l.slug, l.origin, o.id, o.slug, o.context_policy::text
 FROM ledger_log l JOIN ledger_organisation o ON o.id = l.organisation_id
 WHERE o.id = $1 ORDER BY l.epoch DESC, l.id LIMIT 1
 """
@@ -80,7 +80,6 @@ def default_log(*, scope: OrgScope) -> Log:
 @lru_cache(maxsize=256)
 def log_from_row(row: tuple[Any, ...]) -> Log:
     """A log from the columns of `DEFAULT_LOG_SQL`, shared: the other fields have their default values."""
-    # Django reads jsonb as text on its connections and decodes it in the model field.
     organisation = Organisation(id=row[3], slug=row[4], context_policy=json.loads(row[5]))
     return Log(id=row[0], slug=row[1], origin=row[2], organisation=organisation)
 

@@ -27,7 +27,9 @@ def first_row(
 ) -> tuple[Any, ...] | None:
     """First row of a constant query with numbered placeholders ($1).
 
-    Values are bound by the server, and repeated queries are prepared.
+    Values are bound by the server, and repeated queries are prepared. What comes back is binary, in which
+    psycopg decodes jsonb, unlike Django: cast it to text.
     """
-    row: tuple[Any, ...] | None = psycopg.RawCursor(connection).execute(sql, parameters).fetchone()
+    cursor = psycopg.RawCursor(connection).execute(sql, parameters, binary=True)
+    row: tuple[Any, ...] | None = cursor.fetchone()
     return row
