@@ -34,7 +34,7 @@ test: $(DEV_READY) ## All tests that fit a fresh machine, with coverage floors
 faults: $(DEV_READY) ## Kill processes and servers under load, then compare journal and ledger
 	$(FRESH_SERVERS) --fsync -- $(PY) -m pytest -m fault -p no:randomly tests $(PYTEST_ARGS)
 
-bench: $(DEV_READY) ## Ratios against baselines on durable servers, about 15 minutes; writes docs/BENCHMARKS.md
+bench: $(DEV_READY) ## Ratios against baselines on durable servers, about 25 minutes; writes docs/BENCHMARKS.md
 	$(FRESH_SERVERS) --fsync -- env PYTHONPATH=clients/python/src $(PY) -m tests.perf.bench
 	$(FRESH_SERVERS) --fsync -- $(PY) -m pytest -m perf -p no:randomly -q $(PYTEST_ARGS)
 

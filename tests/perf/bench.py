@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.perf import (
     console,
     friction_load,
     friction_speed,
+    growth,
     machine,
     poll_crowd,
     python_client,
@@ -29,19 +29,25 @@ from tests.perf import (
     report,
     verify_speed,
 )
-from tests.perf.client import load, request
+from tests.perf.client import load
 from tests.perf.rig import PROCESSES, PROJECT, THREADS, Rig
+from tests.perf.turns import (
+    BATCH_CLIENTS,
+    LAG_PATIENCE_S,
+    fill,
+    median,
+    say,
+    settle,
+    spread,
+    waited,
+)
 from tests.perf.watchers import watching
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 RESULTS = PROJECT / "tests" / "perf" / "results" / "bench.json"
 DOCUMENT = PROJECT / "docs" / "BENCHMARKS.md"
-CLIENTS, BATCH_CLIENTS = 32, 8
+CLIENTS = 32
 STREAMS, LIVE_TURN_S = 200, 3.0  # a turn in which every view hears of growth more than once
 LINES = records.LINES
-LAG_PATIENCE_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,8 @@ class Plan:
     turn_s: float = 2.0
     sustained_s: float = 60.0
     sizes: tuple[int, int, int] = (10_000, 100_000, 1_000_000)
-    growth_rounds: int = 7
-    growth_turn_s: float = 2.0
+    growth_rounds: int = 11
+    growth_turn_s: float = 1.0
     verified: int = 40_000
     evaluating_s: float = 10
     recorded: int = 10_000
@@ -63,20 +69,6 @@ class Plan:
 
 
 QUICK = Plan(3, 0.5, 3.0, (1_000, 5_000, 20_000), 2, 0.5, 4_000, 1, 1_000, 110_000, 10_000, 50)
-
-
-def say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-
-
-def median(values: Iterable[float]) -> float:
-    return statistics.median(values)
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Median, least and greatest of the rounds."""
-    return {"median": median(values), "min": min(values), "max": max(values)}
 
 
 def singles(rig: Rig, plan: Plan) -> dict[str, Any]:
@@ -198,70 +190,10 @@ def sustained(rig: Rig, plan: Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def waited(done: Callable[[], bool], since: float, patience: float = LAG_PATIENCE_S) -> float:
-    """Seconds from `since` until `done`; the patience when it never is."""
-    while not done() and time.perf_counter() - since < patience:
-        time.sleep(0.1)
-    return time.perf_counter() - since
-
-
-def cost_at(rig: Rig, plan: Plan, size: int) -> dict[str, Any]:
-    """What requests cost once the log holds `size` entries, each next to a no-op of the same moment."""
+def grow(rig: Rig, size: int, *, is_first: bool = False) -> None:
     fill(rig, size)
-    console.strew(rig, is_first=size == plan.sizes[0])
+    console.strew(rig, is_first=is_first)
     settle(rig)
-    found = at_size(rig, plan)
-    costs = (f"{name} {cost['noops']['median']:.2f}" for name, cost in found["costs"].items())
-    say(f"At {found['entries']:,} entries, in no-ops: {', '.join(costs)}")
-    return found
-
-
-def fill(rig: Rig, size: int) -> None:
-    while (missing := size - rig.head()) > 0:
-        make = partial(records.batch, rig.key, lines=min(LINES, missing))
-        load(
-            rig.port, make, clients=min(BATCH_CLIENTS, 1 + missing // LINES), seconds=min(5, missing / 20_000)
-        )
-    settle(rig)
-
-
-def settle(rig: Rig) -> None:
-    """Let checkpointer and search catch up, so that no turn pays for what the one before left to do."""
-    head = rig.head()
-    waited(lambda: rig.signed() >= head and rig.projected() >= head, time.perf_counter(), patience=900)
-
-
-def at_size(rig: Rig, plan: Plan) -> dict[str, Any]:
-    (uid,), entries = rig.newest_of("load-bot", "uid"), rig.head()
-    get = {
-        "list page of 50": "/api/v1/decisions/?page_size=50",
-        "list page, filtered": "/api/v1/decisions/?page_size=50&agent=load-bot&action=price.update",
-        "receipt with proof": f"/api/v1/decisions/{uid}/receipt/",
-        "inclusion proof": f"/api/v1/logs/bench/proof/inclusion/?index={entries // 3}",
-    }
-    requests: dict[str, Callable[[], bytes]] = {
-        "append": partial(records.single, rig.key),
-        "append of 500": partial(records.batch, rig.key),
-        **{name: partial(request, "GET", path, rig.key) for name, path in get.items()},
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in requests}
-    noops: dict[str, list[float]] = {name: [] for name in requests}
-    for _ in range(plan.growth_rounds):
-        for name, make in requests.items():
-            noop = load(
-                rig.port, partial(records.single, rig.key, "/bench/noop/"),
-                clients=BATCH_CLIENTS, seconds=plan.growth_turn_s / 2,
-            ).expect(201)  # fmt: skip
-            result = load(rig.port, make, clients=BATCH_CLIENTS, seconds=plan.growth_turn_s).expect(200, 201)
-            seconds[name].append(1 / result.rate)
-            noops[name].append(noop.rate / result.rate)
-    return {
-        "entries": entries,
-        "costs": {
-            name: {"ms": spread([value * 1000 for value in seconds[name]]), "noops": spread(noops[name])}
-            for name in requests
-        },
-    }
 
 
 def measured(plan: Plan) -> dict[str, Any]:
@@ -274,18 +206,21 @@ def measured(plan: Plan) -> dict[str, Any]:
     with Rig() as rig:
         figures["machine"] = machine.described(rig.home, rig.database)
         figures["server"] = {"processes": PROCESSES, "threads": THREADS}
-        growth = [cost_at(rig, plan, small)]
+        grow(rig, small, is_first=True)
         say(f"Single POST, {CLIENTS} clients, {plan.rounds} rounds")
         figures["single"] = singles(rig, plan)
         say(f"A poll of {plan.asked:,} agents")
         figures["polls"] = poll_crowd.measured(rig, plan.asked)
         say("  all reached after {answered_s:.0f} s, counted in {closed_s:.1f} s".format(**figures["polls"]))
-        growth.append(cost_at(rig, plan, middle))
+        grow(rig, middle)
         say(f"Batches of {LINES}, {BATCH_CLIENTS} clients, {plan.sustained_s:.0f} s")
         figures["sustained"] = sustained(rig, plan)
         fill(rig, plan.exported)
-        growth.append(cost_at(rig, plan, large))
-        figures["growth"] = growth
+        grow(rig, large)
+        say(f"Logs of three sizes side by side, {plan.growth_rounds} rounds: the largest against the least")
+        figures["growth"] = growth.measured(
+            rig, plan.sizes[:2], rounds=plan.growth_rounds, seconds=plan.growth_turn_s
+        )
         say("The console's pages, one request at a time")
         person = console.Console(rig)
         figures["console"] = console.measured(rig, person)

@@ -6,12 +6,16 @@ import json
 import re
 import subprocess
 import sys
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from tests.perf.client import load, new_id, request
+from tests.perf.turns import settle
 from tests.shared import PROJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.perf.rig import Rig
 
 CLIENTS, RULES = 16, 30
@@ -49,16 +53,27 @@ ANALYZE friction_frictionadvice;
 _PROPOSAL = (
     b'{"proposal":{"id":"%s","agent":"load-bot","action":"payment.transfer",'
     b'"explanation":"Pay the supplier invoice that is due today.","context":{"environment":"prod",'
-    b'"amount_minor":%d,"currency":"EUR","reversible":false,"affected_people":1,"confidence_pct":91,'
+    b'"amount_minor":%d,"currency":"EUR","reversible":%s,"affected_people":1,"confidence_pct":91,'
     b'"data_classes":[]}}}'
 )
+# From which amount on, and whether it can be undone: one proposal for each level of the rules below.
+LOW, MEDIUM, HIGH = (1_000, b"true"), (2_000_000, b"true"), (2_000_000, b"false")
+MIX = (LOW, LOW, MEDIUM, LOW, LOW, HIGH, LOW, LOW, MEDIUM, LOW)
+_more = count(1)
+LEVELS = {"low": 7, "medium": 2, "high": 1}  # of ten of the mix
 
 
 def thirty_rules() -> str:
-    """The shipped rules without the one that asks for the agent's past, over and over."""
+    """The shipped rules without the one that asks for the agent's past, over and over.
+
+    There are four of each, so each has a fourth of the points: together they judge as the shipped ones do.
+    """
     head, rules = (PROJECT / "config" / "friction_rules.yml").read_text(encoding="utf-8").split("rules:\n")
     bodies = [rule for rule in rules.split("  - id: ")[1:] if "agent." not in rule]
     listed = (f"  - id: ZZ-{100 + n}" + re.sub(r"^\S+", "", bodies[n % len(bodies)]) for n in range(RULES))
+    listed = (
+        re.sub(r"points: (\d+)", lambda found: f"points: {int(found[1]) // 4}", rule) for rule in listed
+    )
     return f"{head}rules:\n{''.join(listed)}"
 
 
@@ -77,28 +92,43 @@ def put_in_force(rig: Rig) -> str:
 class Asking:
     """The next request; amounts differ, so that none is the repetition of another."""
 
-    def __init__(self, key: str) -> None:
-        self.key, self.amount = key, 2_000_000
+    def __init__(self, key: str, proposals: Sequence[tuple[int, bytes]] = MIX) -> None:
+        self.key, self.proposals, self.asked = key, proposals, 0
 
     def __call__(self) -> bytes:
-        self.amount += 1
-        return request("POST", "/api/v1/friction/advice/", self.key, _PROPOSAL % (new_id(), self.amount))
+        least, reversible = self.proposals[self.asked % len(self.proposals)]
+        self.asked += 1
+        proposal = _PROPOSAL % (new_id(), least + next(_more), reversible)
+        return request("POST", "/api/v1/friction/advice/", self.key, proposal)
 
 
 def asked(rig: Rig, *, rounds: int, seconds: float) -> dict[str, Any]:
-    """POST advice/ by 16 clients at once, and by one alone."""
-    make = Asking(put_in_force(rig))
-    load(rig.port, make, clients=CLIENTS, seconds=WARM_S)
-    found = {}
-    for name, clients in (("many", CLIENTS), ("one", 1)):
-        runs = [load(rig.port, make, clients=clients, seconds=seconds).expect(201) for _ in range(rounds)]
-        found[name] = {
-            "clients": clients,
-            "p50_ms": [run.percentile(0.5) * 1000 for run in runs],
-            "p95_ms": [run.percentile(0.95) * 1000 for run in runs],
-            "per_second": [run.rate for run in runs],
-        }
+    """POST advice/ by 16 clients at once and by one alone; by 16 when each advice is the longest there is."""
+    key = put_in_force(rig)
+    mixed, worst = Asking(key), Asking(key, [HIGH])
+    load(rig.port, mixed, clients=CLIENTS, seconds=WARM_S).expect(201)
+    _check_mix(rig)
+    kinds = {"many": (mixed, CLIENTS), "one": (mixed, 1), "worst": (worst, CLIENTS)}
+    found: dict[str, Any] = {
+        name: {"clients": clients, "p50_ms": [], "p95_ms": [], "per_second": []}
+        for name, (_, clients) in kinds.items()
+    }
+    for _ in range(rounds):
+        for name, (make, clients) in kinds.items():
+            settle(rig)
+            run = load(rig.port, make, clients=clients, seconds=seconds).expect(201)
+            found[name]["p50_ms"].append(run.percentile(0.5) * 1000)
+            found[name]["p95_ms"].append(run.percentile(0.95) * 1000)
+            found[name]["per_second"].append(run.rate)
     return found
+
+
+def _check_mix(rig: Rig) -> None:
+    """A mix that the rules judge otherwise than it says would make the figures mean nothing."""
+    found = rig.advised()
+    for level, tenths in LEVELS.items():
+        if abs(found.get(level, 0) / sum(found.values()) - tenths / 10) > 0.03:
+            raise RuntimeError(f"the rules said {found} of the mix, not {LEVELS} of ten")
 
 
 # A process of its own per count: its greatest memory is told by the system when it has ended.

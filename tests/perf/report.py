@@ -10,6 +10,11 @@ from tests.perf.console import BUDGETS
 
 TEMPLATE = Path(__file__).with_name("report.md.in")
 FLAT = 1.15
+ADVICE_RUNS = {
+    "many": "16 clients, the mix",
+    "one": "1 client, the mix",
+    "worst": "16 clients, each advice high: six steps, three of them for people, one notice",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def bars(figures: dict[str, Any]) -> list[Bar]:
                 asked["answered_s"] <= 180),
             Bar("The same, its draw", "< 1 s", f"{asked['drawn_s']:.2f} s", asked["drawn_s"] < 1),
         ]  # fmt: skip
-    flat = [_flat(figures["growth"], name) for name in figures["growth"][0]["costs"]]
+    flat = [_flat(figures["growth"], name) for name in figures["growth"]["costs"]]
     return found + flat + _console(figures["console"]) + _export(figures["export"])
 
 
@@ -106,10 +111,9 @@ def _export(found: dict[str, Any]) -> list[Bar]:
     ]  # fmt: skip
 
 
-def _flat(growth: list[dict[str, Any]], name: str) -> Bar:
-    smallest, largest = (row["costs"][name]["noops"]["median"] for row in (growth[0], growth[-1]))
-    ratio = largest / smallest
-    what = f"Cost of {name}, {growth[-1]['entries']:,} entries against {growth[0]['entries']:,}"
+def _flat(growth: dict[str, Any], name: str) -> Bar:
+    ratio, entries = growth["costs"][name]["of_least"]["median"], growth["entries"]
+    what = f"Cost of {name}, {entries[-1]:,} entries against {entries[0]:,}"
     return Bar(what, f"<= {FLAT:.2f} x", f"{ratio:.2f} x", ratio <= FLAT)
 
 
@@ -148,9 +152,14 @@ def document(figures: dict[str, Any]) -> str:
         "client_p50": _range(figures["client"]["p50_us"]),
         "client_p99": _range(figures["client"]["p99_us"]),
         "client_rate": _range(figures["client"]["per_second"]),
-        "growth_sizes": " | ".join(f"{row['entries']:,} entries" for row in growth),
-        "growth_rule": "---|" * len(growth),
-        "growth_rows": "\n".join(_cost_row(growth, name) for name in growth[0]["costs"]),
+        "growth_sizes": " | ".join(f"{entries:,} entries" for entries in growth["entries"]),
+        "growth_rule": "---|" * (len(growth["entries"]) + 1),
+        "growth_rows": "\n".join(_cost_row(name, cost) for name, cost in growth["costs"].items()),
+        "growth_at_last": f"{growth['at_last'][0]:,}",
+        "advice_rows": "\n".join(
+            f"| {what} | {_range(run['per_second'])} | {_range(run['p50_ms'])} | {_range(run['p95_ms'])} |"
+            for what, run in ((ADVICE_RUNS[name], figures["advice"][name]) for name in ADVICE_RUNS)
+        ),
     }
     console, export = figures["console"], figures["export"]
     values |= {
@@ -175,7 +184,7 @@ def _page_row(page: dict[str, Any]) -> str:
     return f"| {name} | {page['median_ms']:.0f} | {page['p95_ms']:.0f} | {limit} | {verdict} |"
 
 
-def _cost_row(growth: list[dict[str, Any]], name: str) -> str:
-    costs = [row["costs"][name] for row in growth]
-    cells = (f"{cost['ms']['median']:.2f} ms, {cost['noops']['median']:.2f} no-ops" for cost in costs)
-    return f"| {name} | {' | '.join(cells)} |"
+def _cost_row(name: str, cost: dict[str, Any]) -> str:
+    cells = " | ".join(f"{value:.2f} ms" for value in cost["ms"])
+    ratio = cost["of_least"]
+    return f"| {name} | {cells} | {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}) |"

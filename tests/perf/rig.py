@@ -64,10 +64,10 @@ def _free_ports() -> tuple[int, int]:
 
 
 class Rig:
-    """Starts below `$ECP_HOME`, whose embedded servers run already (`ecp_project.embedded exec`)."""
+    """Starts below `home`, whose embedded servers run already (`ecp_project.embedded exec`)."""
 
-    def __init__(self) -> None:
-        self.home = Path(os.environ["ECP_HOME"])
+    def __init__(self, home: Path | None = None) -> None:
+        self.home = home or Path(os.environ["ECP_HOME"])
         self.urls: dict[str, str] = json.loads((self.home / "state" / "servers.json").read_text("utf-8"))
         self.key = ""
         self.cookie = ""
@@ -129,6 +129,11 @@ class Rig:
     def agent_id(self, slug: str) -> int:
         return self._number("SELECT id FROM ledger_agent WHERE slug = %s", (slug,))
 
+    def advised(self) -> dict[str, int]:
+        """How much advice of each level is stored."""
+        query = "SELECT level, count(*) FROM friction_frictionadvice GROUP BY level"
+        return dict(self.database.execute(query).fetchall())
+
     def waiting_invitations(self) -> int:
         """Agents that a poll has not reached yet."""
         return self._number(
@@ -152,7 +157,8 @@ class Rig:
 
     def environment(self, **more: str) -> dict[str, str]:
         return os.environ | {
-            "DJANGO_SETTINGS_MODULE": SETTINGS, "ECP_ENV": "dev", "ECP_PORT": str(self.port),
+            "ECP_HOME": str(self.home), "DJANGO_SETTINGS_MODULE": SETTINGS, "ECP_ENV": "dev",
+            "ECP_PORT": str(self.port),
             "ECP_WEB_PROCESSES": str(PROCESSES), "ECP_WEB_THREADS": str(THREADS),
             "ECP_METRICS_PORT": "0", "ECP_WEB_MAX_REQUESTS": "0", "ECP_RATE_STREAM": "1000",
             "ECP_STREAM_BIND": f"127.0.0.1:{self.stream_port}",
