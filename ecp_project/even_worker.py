@@ -6,11 +6,16 @@ process, at times all of them, and a process that replaces another finds none. S
 others how many connections it holds. One that holds more than another gives way for a moment before it
 accepts. One that holds far more ends connections after an answer ("Connection: close", RFC 9112 section 9.6),
 and they come back evenly.
+
+Where each connection can have a thread of its own, the thread that gave an answer stays for the next request
+of the same client, which mostly follows at once. Otherwise the connection goes back to the main thread, which
+watches it and wakes a thread again: a tenth of what a small request costs.
 """
 
 from __future__ import annotations
 
 import mmap
+import select
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     import socket
 
     from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.gthread import TConn
 
 PLACES = 256  # more than processes live at once while some replace others
 AWAY = -1  # nobody there, or somebody who accepts nothing now
@@ -27,6 +33,7 @@ PAUSE_S, PAUSES = 0.0005, 20  # who is behind gets 10 ms to come, and is taken t
 QUIET_S = 0.005  # no connection waited for this long, so the one that was left to others was taken
 SPARE = 2  # connections more than another that nobody minds
 LOOK_EVERY_S = 0.05
+STAY_MS = 10  # at most this long a new connection waits for a thread that stays with another
 
 # Connections of each accepting process, in memory that forked processes share.
 _board = memoryview(mmap.mmap(-1, PLACES * 4)).cast("i")
@@ -48,6 +55,7 @@ class EvenWorker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._most_kept = self.max_keepalived
+        self._threads: int = self.cfg.threads
         self._pauses = 0
         self._gave_way = 0.0  # monotonic
         self._look_at = 0.0  # monotonic
@@ -73,6 +81,20 @@ class EvenWorker(ThreadWorker):
             return
         self._pauses = 0
         super().accept(listener)
+
+    def handle(self, conn: TConn) -> bool:
+        """Requests of one connection, in a thread of the pool; what gunicorn's says of the last one."""
+        answer = super().handle(conn)
+        while answer is True and self._has_next(conn):  # there is another true value: ask again later
+            answer = super().handle(conn)
+        return answer
+
+    def _has_next(self, conn: TConn) -> bool:
+        if not self.alive or self.nr_conns > self._threads or conn.is_http2 or self.cfg.is_ssl:
+            return False
+        waiting = select.poll()
+        waiting.register(conn.sock, select.POLLIN)
+        return bool(waiting.poll(STAY_MS))
 
     def _tell(self) -> None:
         if self.place is not None:

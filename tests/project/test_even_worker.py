@@ -1,4 +1,4 @@
-"""Web processes share kept connections evenly, also after one of them was replaced."""
+"""Web processes share kept connections evenly, also after one was replaced; threads stay with clients."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.installation import until
 from tests.served import PROJECT, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-CONNECTIONS = 24
+CONNECTIONS, THREADS = 24, 4
 PATIENCE_S = 30
 
 
 @pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
-    """Two web processes with the product's own configuration, answering who they are."""
+def port(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[int]:
+    """Two web processes, or as many as asked for, with the product's own configuration, saying who answers."""
     port = free_port()
     surroundings = os.environ | {
-        "ECP_PORT": str(port), "ECP_WEB_PROCESSES": "2", "ECP_WEB_THREADS": "4", "ECP_METRICS_PORT": "0",
+        "ECP_PORT": str(port), "ECP_WEB_PROCESSES": str(getattr(request, "param", 2)),
+        "ECP_WEB_THREADS": str(THREADS), "ECP_METRICS_PORT": "0",
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
     }  # fmt: skip
     command = [sys.executable, "-m", "gunicorn", "tests.project.which_process:application",
@@ -47,11 +50,11 @@ class Kept:
     def __init__(self, port: int) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
 
-    def ask(self) -> int:
-        """Number of the process that answers."""
+    def ask(self, path: str = "/") -> int:
+        """Number of the process that answers, or of its thread."""
         for _ in range(2):
             try:
-                self.connection.request("GET", "/")
+                self.connection.request("GET", path)
                 return int(self.connection.getresponse().read())
             except (OSError, http.client.HTTPException):
                 self.connection.close()  # a process that was killed ended it; the next request opens another
@@ -88,3 +91,39 @@ def test_kept_connections_fall_evenly_on_processes(clients: list[Kept]) -> None:
     spread = _spread(clients, lambda found: killed not in found and is_even(found))
     assert killed not in spread
     assert is_even(spread), spread
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("port", [1], indirect=True)
+def test_a_thread_stays_with_its_client_and_nobody_waits_for_that(port: int) -> None:
+    first = Kept(port)
+    until(lambda: first.ask() != -1)
+    first.connection.close()
+    stopping = threading.Event()
+    busy, found = [Kept(port) for _ in range(THREADS)], [Counter[int]() for _ in range(THREADS)]
+
+    def go_on(number: int) -> None:
+        while not stopping.is_set():
+            found[number][busy[number].ask("/thread")] += 1
+
+    threads = [threading.Thread(target=go_on, args=(number,)) for number in range(THREADS)]
+    for thread in threads:
+        thread.start()
+
+    def has_one_of_its_own() -> bool:
+        mostly = [one.most_common(1)[0] for one in found if one.total() > 200]
+        shares = [count / one.total() for (_, count), one in zip(mostly, found, strict=False)]
+        return len({thread for thread, _ in mostly}) == THREADS and min(shares) > 0.8
+
+    until(has_one_of_its_own)
+    newcomers = [Kept(port) for _ in range(THREADS)]
+    started = time.monotonic()
+    assert -1 not in {client.ask() for client in newcomers}
+    waited = time.monotonic() - started
+    stopping.set()
+    for thread in threads:
+        thread.join()
+    for client in (*busy, *newcomers):
+        client.connection.close()
+    assert waited < 2  # and not until a client pauses, which these never do
+    assert all(-1 not in one for one in found)

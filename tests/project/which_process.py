@@ -1,8 +1,9 @@
-"""A WSGI application that tells which process answers."""
+"""A WSGI application that tells which process answers, and at /thread which of its threads."""
 
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +11,6 @@ if TYPE_CHECKING:
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
-    del environ
+    number = threading.get_native_id() if environ["PATH_INFO"] == "/thread" else os.getpid()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "10")])
-    return [f"{os.getpid():010}".encode()]
+    return [f"{number:010}".encode()]
