@@ -27,7 +27,7 @@ PATIENCE_S = 30
 
 @pytest.fixture
 def port(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[int]:
-    """Two web processes, or as many as asked for, with the product's own configuration, saying who answers."""
+    """Web processes with the product's own configuration: two, or as many as asked for."""
     port = free_port()
     surroundings = os.environ | {
         "ECP_PORT": str(port), "ECP_WEB_PROCESSES": str(getattr(request, "param", 2)),
