@@ -180,7 +180,7 @@ def consistency_of(*, log: Log, old: int, new: int) -> Consistency:
     hashes: list[bytes] = []
     detail = ""
     try:
-        hashes = consistency_proof(old, new, reader(log.id, new))
+        hashes = consistency_proof(old, new, reader(log.id, new, old - 1, min(old, new - 1)))
         verify_consistency(
             old=old,
             new=new,

@@ -22,6 +22,12 @@ def hot_row(sql: LiteralString, parameters: Sequence[Any]) -> tuple[Any, ...] | 
     return first_row(connection.connection, sql, parameters)
 
 
+def hot_rows(sql: LiteralString, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """All rows, else as `hot_row`."""
+    connection.ensure_connection()
+    return psycopg.RawCursor(connection.connection).execute(sql, parameters, binary=True).fetchall()
+
+
 def first_row(
     connection: psycopg.Connection[Any], sql: LiteralString, parameters: Sequence[Any]
 ) -> tuple[Any, ...] | None:

@@ -140,7 +140,7 @@ def _path(entry: Entry, leaf: bytes, signed: SignedSize | None) -> Tick:
         return _not_covered("Path", entry, signed)
     root = signed.root.hex()
     try:
-        hashes = inclusion_proof(entry.seq, signed.size, reader(entry.log_id, signed.size))
+        hashes = inclusion_proof(entry.seq, signed.size, reader(entry.log_id, signed.size, entry.seq))
         verify_inclusion(index=entry.seq, size=signed.size, leaf=leaf, proof=hashes, root=signed.root)
     except ProofInvalid as error:
         return Tick("Path", "fail", "another root", root, str(error))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ecp_project.kernel.errors import BadRequest, Conflict, NotFound
 from ledger.core.merkle import ProofInvalid, consistency_proof, inclusion_proof, tree_root
 from ledger.core.proof import format_proof
-from ledger.core.tiles import TILE_HEIGHT, TILE_WIDTH, TileReader, encode_bundle
+from ledger.core.tiles import TILE_HEIGHT, TILE_WIDTH, TileReader, encode_bundle, tiles_on_the_way
 from ledger.models import POSITIONS_PER_LOG, Checkpoint, Entry
-from ledger.selectors.hot import hot_row
+from ledger.selectors.hot import hot_row, hot_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from ledger.models import Log
 
-# A proof reads one tile for each level on its way, so these are prepared statements.
 NEWEST_SQL = "SELECT size, root, note FROM ledger_checkpoint WHERE log_id = $1 ORDER BY size DESC LIMIT 1"
 TILE_SQL = "SELECT data FROM ledger_tile WHERE log_id = $1 AND level = $2 AND idx = $3"
 LEAVES_SQL = """
@@ -27,6 +26,24 @@ SELECT string_agg(leaf_hash, ''::bytea ORDER BY id) FROM ledger_entry WHERE id >
 ROOTS_SQL = """
 SELECT string_agg(root, ''::bytea ORDER BY idx) FROM ledger_tile
 WHERE log_id = $1 AND level = $2 AND idx >= $3 AND idx < $4
+"""
+# All tiles of a proof at once: a larger log has more of them, and each look-up costs its turn.
+WAY_SQL = """
+SELECT w.level, w.idx, CASE
+    WHEN w.width = 256 THEN (
+        SELECT data FROM ledger_tile t WHERE t.log_id = $1 AND t.level = w.level AND t.idx = w.idx
+    )
+    WHEN w.level = 0 THEN (
+        SELECT string_agg(leaf_hash, ''::bytea ORDER BY id) FROM ledger_entry
+        WHERE id >= $2 + w.idx * 256 AND id < $2 + w.idx * 256 + w.width
+    )
+    ELSE (
+        SELECT string_agg(t.root, ''::bytea ORDER BY t.idx) FROM ledger_tile t
+        WHERE t.log_id = $1 AND t.level = w.level - 1
+            AND t.idx >= w.idx * 256 AND t.idx < w.idx * 256 + w.width
+    )
+END
+FROM unnest($3::smallint[], $4::bigint[], $5::smallint[]) AS w (level, idx, width)
 """
 
 
@@ -66,8 +83,21 @@ def tile_source(
     return read_tile
 
 
-def reader(log_id: int, size: int) -> TileReader:
-    return TileReader(size, tile_source(log_id))
+def reader(log_id: int, size: int, *positions: int) -> TileReader:
+    """Nodes of the tree of `size`; tiles of proofs about `positions` come at once, others one by one."""
+    one_by_one = tile_source(log_id)
+    if not positions:
+        return TileReader(size, one_by_one)
+    levels, places, widths = zip(*tiles_on_the_way(size, positions), strict=True)
+    base = log_id * POSITIONS_PER_LOG
+    rows = hot_rows(WAY_SQL, (log_id, base, list(levels), list(places), list(widths)))
+    known = {(level, index): bytes(data or b"") for level, index, data in rows}
+
+    def read_tile(level: int, index: int, width: int) -> bytes:
+        data = known.get((level, index))
+        return one_by_one(level, index, width) if data is None else data
+
+    return TileReader(size, read_tile)
 
 
 def signed_or_404(log_id: int, size: int | None) -> tuple[SignedSize, int]:
@@ -87,7 +117,7 @@ def inclusion(*, log: Log, index: int, size: int | None) -> dict[str, Any]:
     _, size = signed_or_404(log.id, size)
     if not 0 <= index < size:
         raise BadRequest("bad_value", f"index {index} is not below size {size}", pointer="/index")
-    nodes = reader(log.id, size)
+    nodes = reader(log.id, size, index)
     return {
         "v": "ecp.proof/1",
         "origin": log.origin,
@@ -108,7 +138,7 @@ def proof_text(*, log: Log, seq: int) -> str:
     if signed is None or signed.size <= seq:
         raise Conflict("not_signed_yet", "the next checkpoint covers this entry", retry_after=1)
     try:
-        hashes = inclusion_proof(seq, signed.size, reader(log.id, signed.size))
+        hashes = inclusion_proof(seq, signed.size, reader(log.id, signed.size, seq))
     except ProofInvalid as error:
         raise NotFound("not_found", f"the stored tree gives no proof: {error}") from error
     return format_proof(seq, hashes, signed.note)
@@ -118,7 +148,7 @@ def consistency(*, log: Log, old: int, new: int | None) -> dict[str, Any]:
     _, new = signed_or_404(log.id, new)
     if not 1 <= old <= new:
         raise BadRequest("bad_value", f"old must be from 1 to {new}", pointer="/old")
-    nodes = reader(log.id, new)
+    nodes = reader(log.id, new, old - 1, min(old, new - 1))
     return {
         "v": "ecp.proof/1",
         "origin": log.origin,

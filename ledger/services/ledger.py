@@ -303,7 +303,7 @@ class TransparencyLedger:
     def _receipt(self, stored: Stored, signed: SignedSize | None = None) -> Receipt:
         proof = None
         if signed is not None and signed.size > stored.seq:
-            hashes = inclusion_proof(stored.seq, signed.size, reader(self.log.id, signed.size))
+            hashes = inclusion_proof(stored.seq, signed.size, reader(self.log.id, signed.size, stored.seq))
             proof = proofs.format_proof(stored.seq, hashes, signed.note)
         document = proofs.receipt(
             status="logged" if proof is None else "signed",

@@ -28,6 +28,7 @@ from ledger.core.tiles import (
     tile_path,
     tile_root,
     tiles_of,
+    tiles_on_the_way,
 )
 
 pytestmark = pytest.mark.unit
@@ -174,6 +175,28 @@ def test_a_proof_reads_each_tile_once(store: Store) -> None:
     store.reads = 0
     inclusion_proof(1234, SIZE, reader)
     assert store.reads <= 5
+
+
+@given(st.integers(1, 1 << 34).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size - 1))))
+def test_proofs_read_no_tiles_but_those_on_the_way(sized: tuple[int, int]) -> None:
+    size, index = sized
+    asked: set[tuple[int, int, int]] = set()
+
+    def read(level: int, index: int, width: int) -> bytes:
+        asked.add((level, index, width))
+        return bytes(32 * width)
+
+    reader = TileReader(size, read)
+    reader.node(0, index)
+    tree_root(size, reader)
+    inclusion_proof(index, size, reader)
+    assert asked <= (way := tiles_on_the_way(size, [index]))
+    assert len(way) <= 2 * 5  # two of each level, and five levels reach beyond 2^34
+    asked.clear()
+    reader, old = TileReader(size, read), index + 1
+    consistency_proof(old, size, reader)
+    tree_root(old, reader)
+    assert asked <= tiles_on_the_way(size, [old - 1, min(old, size - 1)])
 
 
 def test_reader_forgets_the_oldest_tile_first(store: Store) -> None:

@@ -209,6 +209,21 @@ def read_exact(
     return split_hashes(data)
 
 
+def tiles_on_the_way(size: int, positions: Iterable[int]) -> set[tuple[int, int, int]]:
+    """(level, index, width) of the tiles above leaves of a tree of `size` and of those at its right edge.
+
+    A proof about these leaves reads no others: its hashes are siblings of what lies above them.
+    """
+    found, level = set(), 0
+    while nodes := size >> (TILE_HEIGHT * level):
+        places = {position >> (TILE_HEIGHT * (level + 1)) for position in positions} | {nodes // TILE_WIDTH}
+        for index in places:
+            if (width := min(TILE_WIDTH, nodes - index * TILE_WIDTH)) > 0:
+                found.add((level, index, width))
+        level += 1
+    return found
+
+
 class TileReader:
     """`NodeReader` over the tiles of a tree of `size`, fetched by `read_tile(level, index, width)`.
 
