@@ -19,16 +19,9 @@ if TYPE_CHECKING:
     from ledger.models import Log
 
 NEWEST_SQL = "SELECT size, root, note FROM ledger_checkpoint WHERE log_id = $1 ORDER BY size DESC LIMIT 1"
-TILE_SQL = "SELECT data FROM ledger_tile WHERE log_id = $1 AND level = $2 AND idx = $3"
-LEAVES_SQL = """
-SELECT string_agg(leaf_hash, ''::bytea ORDER BY id) FROM ledger_entry WHERE id >= $1 AND id < $2
-"""
-ROOTS_SQL = """
-SELECT string_agg(root, ''::bytea ORDER BY idx) FROM ledger_tile
-WHERE log_id = $1 AND level = $2 AND idx >= $3 AND idx < $4
-"""
-# All tiles of a proof at once: a larger log has more of them, and each look-up costs its turn.
-WAY_SQL = """
+# Full tiles are stored; an open one is the roots of those below it, or leaf hashes. All tiles of a proof come
+# at once: a larger log has more of them, and each look-up costs its turn.
+TILES_SQL = """
 SELECT w.level, w.idx, CASE
     WHEN w.width = 256 THEN (
         SELECT data FROM ledger_tile t WHERE t.log_id = $1 AND t.level = w.level AND t.idx = w.idx
@@ -68,17 +61,11 @@ def tile_source(
 
     `ask` gives the first row of a query as `first_row` does; the checkpointer brings its own connection.
     """
+    base = log_id * POSITIONS_PER_LOG
 
     def read_tile(level: int, index: int, width: int) -> bytes:
-        start = index * TILE_WIDTH
-        base = log_id * POSITIONS_PER_LOG + start
-        if width == TILE_WIDTH:
-            row = ask(TILE_SQL, (log_id, level, index))
-        elif level == 0:
-            row = ask(LEAVES_SQL, (base, base + width))
-        else:
-            row = ask(ROOTS_SQL, (log_id, level - 1, start, start + width))
-        return bytes(row[0] or b"") if row else b""
+        row = ask(TILES_SQL, (log_id, base, [level], [index], [width]))
+        return bytes(row[2] or b"") if row else b""
 
     return read_tile
 
@@ -90,7 +77,7 @@ def reader(log_id: int, size: int, *positions: int) -> TileReader:
         return TileReader(size, one_by_one)
     levels, places, widths = zip(*tiles_on_the_way(size, positions), strict=True)
     base = log_id * POSITIONS_PER_LOG
-    rows = hot_rows(WAY_SQL, (log_id, base, list(levels), list(places), list(widths)))
+    rows = hot_rows(TILES_SQL, (log_id, base, list(levels), list(places), list(widths)))
     known = {(level, index): bytes(data or b"") for level, index, data in rows}
 
     def read_tile(level: int, index: int, width: int) -> bytes:
