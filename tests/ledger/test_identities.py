@@ -6,10 +6,11 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, execute_from_command_line
 from django.db import connections
 
 from ecp_project.kernel.clock import format_time, utc_now
@@ -27,7 +28,7 @@ from ledger.services.identities import (
 )
 from ledger.services.operations import mode_switch
 from ledger.services.verification import verify_log
-from tests.ledger.signing import JSON, Pen, decision_statement, registered
+from tests.ledger.signing import JSON, Pen, decision_statement, pen, registered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,10 +161,24 @@ def test_commands_make_and_revoke_a_key_that_signs(client: Client, people: Peopl
     url = "/api/v1/logs/acme/entries/"
     answer = client.post(url, made.body(decision_statement()), content_type=JSON, **headers)
     assert answer.status_code == 201, answer.content
-    assert "recorded at position 2" in run("agentkey_revoke", made.kid, "--reason", "It is not needed.")
-    assert "revoked before" in run("agentkey_revoke", made.kid, "--reason", "It is not needed.")
+    revocation = ("agentkey_revoke", "--reason", "It is not needed.", "--", made.kid)
+    assert "recorded at position 2" in run(*revocation)
+    assert "revoked before" in run(*revocation)
     answer = client.post(url, made.body(decision_statement()), content_type=JSON, **headers)
     assert answer.json()["code"] == "key_not_valid"
+
+
+def test_key_whose_id_begins_with_a_dash_is_revoked_like_any_other(
+    people: People, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = people.ada_agent.agent
+    number = next(n for n in count(1) if pen(people.log, n).kid.startswith("-"))
+    _, key = registered(agent, people.log, number)
+    execute_from_command_line(["manage.py", "agentkey_revoke", key.kid, "--reason", "It leaked."])
+    assert f"{key.kid} is revoked" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        execute_from_command_line(["manage.py", "agentkey_revoke", "--reason", "It leaked.", "-" + "x" * 21])
+    assert "there is no key -xxx" in capsys.readouterr().err
 
 
 def test_commands_say_what_is_wrong_and_leave_no_key_behind(people: People, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -13,6 +14,9 @@ from ledger.services.agentkeys import agent_key_revoke
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from collections.abc import Sequence
+
+_DASHED_KID = re.compile(r"-[A-Za-z0-9_-]{21}")
 
 
 class Command(BaseCommand):
@@ -21,6 +25,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("kid", help="key id")
         parser.add_argument("--reason", required=True)
+
+    def run_from_argv(self, argv: Sequence[str]) -> None:
+        """Of 64 key ids one begins with a dash: it goes where argparse takes no word for an option."""
+        dashed = [word for word in argv[2:] if _DASHED_KID.fullmatch(word)]
+        if dashed and "--" not in argv:
+            argv = [*(word for word in argv if word not in dashed), "--", *dashed]
+        super().run_from_argv(list(argv))
 
     def handle(self, *args: Any, **options: Any) -> None:
         del args
