@@ -116,7 +116,8 @@ def test_client_that_never_reads_keeps_one_slot() -> None:
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert client.slot.size == 19_999
-    assert grown < 10_000
+    # One state kept for each announcement would be far over a megabyte; other threads allocate a little, too.
+    assert grown < 100_000
     assert sse.news("main", EMPTY, client.slot).count(b"event: grown") == 1
 
 

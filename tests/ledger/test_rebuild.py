@@ -29,6 +29,7 @@ from ledger.services.rebuild import log_rebuild
 from ledger.services.verification import verify_log
 from tests.databases import Cluster, remove_committed_rows
 from tests.factories.entries import decision_lines, record
+from tests.installation import until
 from tests.ledger.core.sample_log import SampleLog, decision, sample_log
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ pytestmark = pytest.mark.db
 
 COUNT = 300  # more than one tile and one bundle
 SEED = bytes(range(32, 64))
+ADVISORY_LOCKS_SQL = """
+SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE locktype = 'advisory' AND datname = current_database()
+"""
 
 
 def rebuild(*arguments: str) -> tuple[int, str]:
@@ -91,6 +96,9 @@ def emptied(
     def empty() -> None:
         connections.close_all()
         checkpointer.close()
+        with cluster.connect(committed_db) as watcher:
+            # The server ends a session a moment after its client: the next turn needs the lock it held.
+            until(lambda: not watcher.execute(ADVISORY_LOCKS_SQL).fetchall())
         modes.process.forget()
         remove_committed_rows(cluster, committed_db)
 
