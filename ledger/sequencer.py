@@ -14,6 +14,7 @@ import time
 from collections import deque
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from ledger.core.entry import leaf_hash, parse_entry, splice, stmt_digest
 from ledger.rows import COPY_FROM, LogRef, Work, store_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -78,10 +79,16 @@ MOVE_HEAD_SQL = "UPDATE ledger_head SET size = %s, tip = %s, last_rcvd = %s WHER
 
 
 def append(
-    cursor: psycopg.Cursor[Any], log: LogRef, works: Sequence[Work], *, now: datetime
+    cursor: psycopg.Cursor[Any],
+    log: LogRef,
+    works: list[Work],
+    *,
+    now: datetime,
+    late: Callable[[], Sequence[Work]] | None = None,
 ) -> list[Outcome]:
     """Sequence `works` inside the caller's transaction; the caller commits at once afterwards.
 
+    `late` is asked once the head is locked, for works that came while others held it; they join `works`.
     One outcome for each work, in order: stored, replayed, or `id_reused`. Raises `Unavailable` when the log
     takes no entries, and then nothing was stored.
     """
@@ -95,7 +102,13 @@ def append(
     metrics.HEAD_LOCK_WAIT.observe(time.perf_counter() - started)
     size, tip, last_rcvd, mode, db_now, postmaster_start = row
     _refuse_unless_open(cursor, log, mode, db_now, postmaster_start, now)
-    outcomes, fresh = _judge(stored_before, works)
+    # A reply lost after COMMIT looks like a failure to the agent, so its retry must find the old receipt.
+    known = {row[0]: row for row in stored_before.fetchall()}
+    if late is not None and (joining := late()):
+        works += joining
+        stored_before.execute(KNOWN_SQL, (log.id, [work.uid for work in joining]), binary=True)
+        known |= {row[0]: row for row in stored_before.fetchall()}
+    outcomes, fresh = _judge(known, works)
     if not fresh:
         return outcomes
     if any(work.parts for _, work in fresh):
@@ -139,11 +152,9 @@ def _refuse_unless_open(  # noqa: PLR0917 - one row of the head query, taken apa
 
 
 def _judge(
-    stored_before: psycopg.Cursor[Any], works: Sequence[Work]
+    known: Mapping[UUID, tuple[Any, ...]], works: Sequence[Work]
 ) -> tuple[list[Any], list[tuple[int, Work]]]:
     """Answer what is stored already; the rest comes back as (index, work), each uid once."""
-    # A reply lost after COMMIT looks like a failure to the agent, so its retry must find the old receipt.
-    known = {row[0]: row for row in stored_before.fetchall()}
     outcomes: list[Any] = [None] * len(works)
     fresh: list[tuple[int, Work]] = []
     seen: set[UUID] = set()
@@ -418,7 +429,7 @@ class Batcher:
     def _flush(self, jobs: list[Job]) -> None:
         works = [work for job in jobs for work in job.works]
         try:
-            outcomes = self._outcomes(jobs[0].log, works)
+            outcomes = self._outcomes(jobs[0].log, works, partial(self._joining, jobs))
         except Exception as failure:  # noqa: BLE001 - the thread must outlive it, and every waiter must hear of it
             for job in jobs:
                 job.fail(failure)
@@ -432,12 +443,31 @@ class Batcher:
             self._outstanding -= len(works)
             metrics.OUTSTANDING.set(self._outstanding)
 
-    def _outcomes(self, log: LogRef, works: list[Work]) -> list[Outcome]:
+    def _joining(self, jobs: list[Job]) -> list[Work]:
+        """Works that wait now and may share the commit of `jobs`; their jobs are added to these."""
+        if jobs[0].is_batch:
+            return []
+        size = sum(len(job.works) for job in jobs)
+        most = COPY_FROM - 1 if size < COPY_FROM else FLUSH_ENTRIES  # a COPY, or none, has been decided on
+        joining: list[Work] = []
+        with self._condition:
+            while self._queue:
+                job = self._queue[0]
+                if job.is_batch or job.log.id != jobs[0].log.id or size + len(job.works) > most:
+                    break
+                jobs.append(self._queue.popleft())
+                joining += job.works
+                size += len(job.works)
+        return joining
+
+    def _outcomes(
+        self, log: LogRef, works: list[Work], late: Callable[[], Sequence[Work]] | None = None
+    ) -> list[Outcome]:
         halt = modes.process.halt
         if halt is not None:
             raise halt.problem()
         try:
-            return self._attempt(log, works)
+            return self._attempt(log, works, late)
         except CommitLost:
             return self._find_out(log, works)
         except psycopg.Error as error:
@@ -453,20 +483,24 @@ class Batcher:
         except EcpError as problem:
             return [problem]
 
-    def _attempt(self, log: LogRef, works: list[Work]) -> list[Outcome]:
+    def _attempt(
+        self, log: LogRef, works: list[Work], late: Callable[[], Sequence[Work]] | None
+    ) -> list[Outcome]:
         """Transact. A kept connection that turns out to be dead before COMMIT is replaced once.
 
         Nothing is stored then, and one lost connection is no lost database.
         """
         was_connected = self._connection is not None
         try:
-            return self._transact(log, works)
+            return self._transact(log, works, late)
         except psycopg.OperationalError:
             if not was_connected or self._connection is not None:
                 raise
         return self._transact(log, works)
 
-    def _transact(self, log: LogRef, works: list[Work]) -> list[Outcome]:
+    def _transact(
+        self, log: LogRef, works: list[Work], late: Callable[[], Sequence[Work]] | None = None
+    ) -> list[Outcome]:
         connection = self._connect()
         committing = False
         # Two round trips instead of seven while the head is locked; COPY does not work inside a pipeline.
@@ -474,7 +508,7 @@ class Batcher:
         try:
             with few, connection.cursor() as cursor:
                 cursor.execute("BEGIN")
-                outcomes = append(cursor, log, works, now=self._clock())
+                outcomes = append(cursor, log, works, now=self._clock(), late=late)
                 committing = True
                 cursor.execute("COMMIT")
         except BaseException as error:

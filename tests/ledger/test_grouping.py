@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection, connections
 
+from ecp_project.kernel.errors import Conflict
 from ledger import sequencer
+from ledger.models import Entry
+from ledger.rows import COPY_FROM
 from ledger.services.ledger import TransparencyLedger
+from tests.installation import until
 from tests.ledger.test_beside import work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from django.test import Client
 
+    from ledger.models import Log
+    from tests.databases import Cluster
     from tests.people import People
 
 pytestmark = pytest.mark.db
@@ -85,3 +93,52 @@ def test_a_refused_request_leaves_nothing_to_wait_for(client: Client, people: Pe
     started = time.monotonic()
     TransparencyLedger(people.log).append_together([work(people, "beside.one")])
     assert time.monotonic() - started < LONG_S
+
+
+@contextmanager
+def head_held_elsewhere(cluster: Cluster, database: str, log: Log) -> Iterator[None]:
+    """Until the end of the block another process is appending, and the batcher waits for it."""
+    with cluster.connect(database) as other:
+        other.autocommit = False
+        other.execute("SELECT FROM ledger_head WHERE log_id = %s FOR UPDATE", (log.id,))
+        yield
+        other.rollback()
+
+
+def is_waiting(cluster: Cluster) -> bool:
+    with cluster.connect() as watcher:
+        row = watcher.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+    return bool(row and row[0])
+
+
+@pytest.mark.parametrize("count", [1, COPY_FROM + 3])
+def test_who_comes_while_others_hold_the_head_joins_the_flush(
+    cluster: Cluster, committed_db: str, people: People, count: int
+) -> None:
+    ledger = TransparencyLedger(people.log)
+    stored_before, changed = work(people, "beside.before"), work(people, "beside.changed")
+    ledger.append_together([stored_before])
+    changed.uid = stored_before.uid
+    replays: list[sequencer.Stored] = []
+    conflicts: list[BaseException] = []
+
+    def refused() -> None:
+        with pytest.raises(Conflict) as problem:
+            ledger.append_together([changed])
+        conflicts.append(problem.value)
+
+    with head_held_elsewhere(cluster, committed_db, people.log):
+        waiting = [elsewhere(lambda: ledger.append_together([work(people, "beside.first")]))]
+        until(lambda: is_waiting(cluster))
+        waiting += [elsewhere(lambda: replays.extend(ledger.append_together([stored_before])))]
+        waiting += [elsewhere(refused)]
+        late = [work(people, f"beside.late.{number}") for number in range(count)]
+        waiting += [elsewhere(partial(ledger.append_together, [one])) for one in late]
+        until(lambda: len(sequencer.batcher._queue) == count + 2)
+    for thread in waiting:
+        thread.join()
+    assert [stored.is_replay for stored in replays] == [True]
+    assert len(conflicts) == 1
+    assert Entry.objects.filter(log=people.log, kind="ecp.staff/1").count() == count + 2
+    # The one before, and this flush; what is too much for an INSERT of several rows comes in one of its own.
+    assert commits(people) == (2 if count == 1 else 3)
