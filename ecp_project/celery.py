@@ -7,11 +7,13 @@ Options follow OPERATIONS section 2. An app adds its periodic tasks beside them,
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
 from django.conf import settings
+from django.db import close_old_connections, connections
 from prometheus_client import multiprocess
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
@@ -49,6 +51,7 @@ app.conf.update(
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
     },
+    CELERY_DB_REUSE_MAX=sys.maxsize,  # `_keep_sessions` sees to what Celery would close after each task
     enable_utc=True,
     timezone="UTC",
     beat_scheduler="ecp_project.beat:LockedScheduler",
@@ -89,6 +92,23 @@ def _keep_our_logging(**_kwargs: Any) -> None:
 def _yield_to_requests(**_kwargs: Any) -> None:
     """An agent waits for its answer, nobody waits for a task as long: web processes go first."""
     os.nice(NICENESS)
+
+
+@signals.worker_process_init.connect
+def _keep_sessions(**_kwargs: Any) -> None:
+    """Let tasks of one process share sessions of the database, as requests do.
+
+    Celery ends them, pool and all, before and after each task. A new session has to read the catalogue anew,
+    which takes far longer than most tasks; requests that wait meanwhile are the slowest ones.
+    """
+    # A session that has waited for its next task may have lost its server, and nobody repeats the task.
+    connections["default"].settings_dict["CONN_HEALTH_CHECKS"] = True
+    signals.task_prerun.connect(_put_back)
+    signals.task_postrun.connect(_put_back)
+
+
+def _put_back(**_kwargs: Any) -> None:
+    close_old_connections()
 
 
 @signals.worker_ready.connect

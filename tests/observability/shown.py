@@ -12,6 +12,8 @@ import urllib.request
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 from ecp_project.launcher import _ports_free
 from tests.installation import free_port, until
 
@@ -22,6 +24,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CANARY = "ecp_celery_canary_last_success_timestamp_seconds", ""
 # What psycopg and Django call a connection that is gone, or a server that is on its way down or up.
 LOST = {"OperationalError", "InterfaceError", "AdminShutdown", "CrashShutdown", "CannotConnectNow"}
+SOME_TASKS_S, FEW_SESSIONS = 6, 5
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
@@ -116,6 +119,19 @@ def worker_does_quietly_what_beat_sends(
         if line.get("logger") == "celery.app.trace":  # only what a task lost with the database may be told
             assert began <= datetime.fromisoformat(line["ts"]) <= ended, line
             assert LOST & causes(line["exception"]), line
+
+
+def tasks_share_sessions(installation: Installation) -> None:
+    """Beat sends a dozen tasks meanwhile; ended with each of them, sessions would be twice as many."""
+    servers = json.loads((installation.home / "state" / "servers.json").read_text(encoding="utf-8"))
+    asked = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+    with psycopg.connect(servers["DATABASE_URL_MIGRATOR"], autocommit=True) as watcher:
+        counts = []
+        for pause in (SOME_TASKS_S, 0):
+            (sessions,) = watcher.execute(asked).fetchone() or (0,)
+            counts.append(sessions)
+            time.sleep(pause)
+    assert counts[1] - counts[0] < FEW_SESSIONS, counts
 
 
 def causes(exception: dict[str, Any]) -> set[str]:

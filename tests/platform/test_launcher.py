@@ -26,6 +26,7 @@ from tests.installation import PROJECT, Installation, needs_binaries, until
 from tests.observability.shown import (
     each_process_shows_its_own_numbers_and_a_request_its_trace,
     metrics_port,
+    tasks_share_sessions,
     worker_does_quietly_what_beat_sends,
 )
 
@@ -106,6 +107,7 @@ def test_first_run_from_nothing_to_a_recorded_decision_and_back(installation: In
     assert line[0] in again
     until(lambda: append() == 201)
     worker_does_quietly_what_beat_sends(installation, without_database=(killed, restored))
+    tasks_share_sessions(installation)
 
     # stopped by a signal, everything is gone
     pids = installation.pids()
