@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Subquery
 
 from ecp_project.kernel.errors import BadRequest
 from ledger.core.columns import DECISION
@@ -136,7 +137,9 @@ def _apply(log_id: int, entry_id: int, said: Projection) -> None:
     """
     changes = _changes(said)
     if changes and said.target is not None:
-        rows = EntrySearch.objects.filter(entry__log_id=log_id, entry__uid=said.target, entry_id__lt=entry_id)
+        # One look-up by a unique key, whatever the planner thinks of the tables: a join may scan both.
+        target = Entry.objects.filter(log_id=log_id, uid=said.target).values("id")
+        rows = EntrySearch.objects.filter(entry_id=Subquery(target), entry_id__lt=entry_id)
         rows.update(**changes)  # names from the literal below
 
 
