@@ -26,7 +26,8 @@ def test_sample_polls_are_there_to_look_at(people: People) -> None:
     assert (result["drawn"], result["answered"], result["silence"]["silent"]) == (14, 13, 0)
     assert result["silence"]["unreachable"] == 1  # it never read its inbox
     assert result["minority_report"]["rationale"]
-    assert result["models"]["groups"] == 3
+    # Four of the twenty voters share the third model, and three draws in a thousand leave out all of them.
+    assert result["models"]["groups"] in {2, 3}
     assert poll_verify.verify(selectors.proof_of(states["closed"]))["result"] == "ok"
     assert selectors.progress_of(states["open"])["answered"] == 5
     assert PollSchedule.objects.get().next_due_at is not None
